@@ -1,0 +1,5 @@
+"""robopref: trajectories and preferences in, robot policies out."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,102 @@
+"""Records demonstrations of mixed quality from an environment's scripted demonstrators.
+
+The result is a robomimic HDF5 file. A file that is there is gone on with, so a broken-off
+collection is finished by the same command.
+
+Examples:
+  robopref collect env=metaworld/button-press-v3
+  robopref collect env=metaworld/drawer-open-v3 mix=scarce episodes=200 output=scarce.hdf5
+  robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
+  robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robopref.cli.config import run
+from robopref.cli.runs import run_folder
+from robopref.errors import InputError
+from robopref.files import write_json
+
+
+@dataclass
+class CollectConfig:
+    """Options of `robopref collect`."""
+
+    env: str = MISSING
+    """Gymnasium id, such as metaworld/button-press-v3 (all 50 Meta-World tasks)."""
+    mix: dict[str, Any] = field(default_factory=dict)
+    """Which behaviours occur how often (mix.shares), and their action noise (mix.noise)."""
+    episodes: int = 120
+    """Episodes that the file is to hold."""
+    horizon: int = 200
+    """Steps of an episode."""
+    seed: int = 0
+    """Seed of goals, behaviours and noise."""
+    output: str = MISSING
+    """The robomimic HDF5 file."""
+    workers: int = 0
+    """Processes, one for each core when 0."""
+    name: str = ""
+    """Name of the run's folder under runs/collect, the time of day when empty."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("horizon", 1), ("seed", 0), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with the given Hydra overrides."""
+    run("collect", CollectConfig, arguments, collect_episodes)
+
+
+def collect_episodes(config: CollectConfig) -> None:
+    """Fills the file and says what is in it."""
+    # torch comes with these, and help must not wait for it
+    from robopref.data.collect import collect
+    from robopref.data.robomimic import load_dataset
+
+    path = Path(config.output)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes saved"),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    with run_folder("collect", config.name, config) as folder:
+        with Progress(*columns) as progress:
+            bar = progress.add_task(config.env, total=config.episodes)
+            collect(
+                config.env,
+                {"horizon": config.horizon},
+                config.mix,
+                config.episodes,
+                config.seed,
+                path,
+                config.workers,
+                on_saved=lambda saved: progress.update(bar, completed=saved),
+            )
+        dataset = load_dataset(path)
+        metrics = {
+            "episodes": len(dataset),
+            "steps": dataset.num_steps,
+            "success_rate": float(dataset.episode_success.mean()),
+            "mean_return": float(dataset.returns.mean()),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        write_json(folder / "metrics.json", metrics)
+    print(
+        f"{path}: {len(dataset)} episodes, {dataset.num_steps} steps, "
+        f"{100 * metrics['success_rate']:.0f} % successful"
+    )

@@ -1,0 +1,95 @@
+"""Describes and checks dataset files (robomimic HDF5).
+
+Usage:
+  robopref data info FILE       what is in the file
+  robopref data validate FILE   every problem of the file; exit code 2 if there is one
+
+Examples:
+  robopref data info data/metaworld/button-press-v3-mixed.hdf5
+  robopref data validate data/metaworld/button-press-v3-mixed.hdf5
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from robopref.errors import InputError
+from robopref.files import existing_file
+
+if TYPE_CHECKING:
+    from robopref.data.dataset import TrajectoryDataset
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs `data info` or `data validate`."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print((__doc__ or "").strip())
+        return
+    action, *files = arguments
+    if action not in ACTIONS:
+        raise InputError(f"data {action}: no such action; choose from {', '.join(ACTIONS)}")
+    if len(files) != 1:
+        raise InputError(f"data {action}: needs one file, found {len(files)}; see --help")
+    ACTIONS[action](existing_file(files[0]))
+
+
+def info(path: Path) -> None:
+    """Prints what a dataset file holds."""
+    from robopref.data.robomimic import load_dataset
+
+    dataset = load_dataset(path, states=True)
+    table = Table(title=str(path), show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, text in _facts(dataset, path.stat().st_size):
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def validate(path: Path) -> None:
+    """Prints every problem of a dataset file.
+
+    Raises:
+        InputError: if there is one.
+    """
+    from robopref.data.robomimic import count_episodes, find_problems
+
+    problems = find_problems(path)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise InputError(f"{path}: {len(problems)} problem(s), listed above")
+    print(f"{path}: sound, {count_episodes(path)} episodes")
+
+
+ACTIONS: dict[str, Callable[[Path], None]] = {"info": info, "validate": validate}
+
+
+def _facts(dataset: TrajectoryDataset, size: int) -> list[tuple[str, str]]:
+    import numpy as np
+
+    lengths, returns = dataset.lengths, np.quantile(dataset.returns, [0, 0.25, 0.5, 0.75, 1])
+    arrays = {f"observations/{name}": values for name, values in dataset.observations.items()}
+    arrays |= {"actions": dataset.actions, "rewards": dataset.rewards}
+    arrays |= {f"factors/{name}": values for name, values in dataset.factors.items()}
+    arrays |= {"states": dataset.states} if dataset.states is not None else {}
+    env = dict(dataset.env_args)
+    behaviours = Counter(name or "unknown" for name in dataset.behaviours)
+    return [
+        ("environment", str(env.pop("env_name", "unknown"))),
+        ("settings", ", ".join(f"{key} {value}" for key, value in env.items() if key != "type")),
+        ("episodes", f"{len(dataset)} of {lengths.min()} to {lengths.max()} steps"),
+        ("steps", str(dataset.num_steps)),
+        ("success", f"{100 * dataset.episode_success.mean():.1f} % of the episodes"),
+        ("returns", ", ".join(f"{value:.4g}" for value in returns) + " (min, quartiles, max)"),
+        ("behaviours", ", ".join(f"{name} {count}" for name, count in behaviours.most_common())),
+        *((name, f"{tuple(values.shape[1:])} {values.dtype}") for name, values in arrays.items()),
+        ("fingerprint", dataset.fingerprint),
+        ("size", f"{size / 1e6:.1f} MB"),
+    ]

@@ -1,0 +1,65 @@
+"""Run folders: `runs/<command>/<name>/`, with the resolved config inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from robopref.errors import InputError
+from robopref.files import atomic_path
+
+CONFIG_FILE = "config.yaml"
+
+
+@contextmanager
+def run_folder(command: str, name: str, config: Any) -> Iterator[Path]:
+    """Makes the folder of a run and writes its config there.
+
+    If the input turns out to be wrong before anything else is written, the folder goes again.
+
+    Args:
+        command: the command.
+        name: name of the run; the time of day when empty.
+        config: the command's dataclass.
+
+    Raises:
+        InputError: if the run exists or the folder cannot be made.
+    """
+    folder = _new_folder(Path("runs") / command, name)
+    with atomic_path(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+    try:
+        yield folder
+    except InputError:
+        if [path.name for path in folder.iterdir()] == [CONFIG_FILE]:
+            (folder / CONFIG_FILE).unlink()
+            folder.rmdir()
+        raise
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    for candidate in (name,) if name else _names_of_now():
+        folder = parent / candidate
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be made ({error.strerror}); start robopref in a folder of yours"
+            ) from error
+        return folder
+    raise InputError(f"{folder}: this run exists already; choose another name=")
+
+
+def _names_of_now() -> Iterator[str]:
+    """The time of day, then numbered, for runs that start in the same second."""
+    now = f"{datetime.now():%Y%m%d-%H%M%S}"
+    yield now
+    yield from (f"{now}-{number}" for number in count(2))
