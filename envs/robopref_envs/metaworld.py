@@ -1,0 +1,184 @@
+"""Meta-World tasks as Gymnasium environments: fixed horizon, fresh goals, restorable states."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported: rendering with no screen
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+from numpy.typing import NDArray
+
+from robopref_envs.demonstrators import MetaWorldDemonstrator, Mix
+from robopref_envs.rendering import OffscreenRenderer
+
+PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
+MIRRORED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
+"""Meta-World hangs these cameras upside down; their pictures are turned by 180 degrees."""
+
+
+class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """One Meta-World task with its goal in the observation.
+
+    Observations (39,): hand position, gripper opening, objects' poses (padded), the same one
+    step earlier, goal. Actions (4,) in [-1, 1]: hand displacement (1 = 1 cm) and gripper effort.
+    Every reset draws a fresh goal. The episode never terminates; it is truncated after `horizon`
+    steps, also after success, which is in `info["success"]` (Meta-World counts success at any
+    step). `info` also holds Meta-World's own signals, such as `obj_to_target` in metres.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
+
+    def __init__(
+        self,
+        task: str,
+        horizon: int = 200,
+        render_mode: str | None = None,
+        camera: str = "corner2",
+        image_size: int = 224,
+        reward_function_version: str = "v2",
+    ) -> None:
+        """
+        Args:
+            task: Meta-World name such as `drawer-open-v3`.
+            horizon: steps until truncation.
+            render_mode: `rgb_array` or None.
+            camera: name of a camera of the scene.
+            image_size: width and height of pictures, in pixels.
+            reward_function_version: Meta-World's reward version, `v1` or `v2`.
+        """
+        self.task = task
+        self.horizon = horizon
+        self.render_mode = render_mode
+        self.camera = camera
+        self.image_size = image_size
+        self.reward_function_version = reward_function_version
+        env = ALL_V3_ENVIRONMENTS[task](reward_function_version=reward_function_version)
+        # These four are what Meta-World's own `set_task` would set from its pickled task: goals
+        # are drawn at every reset from the environment's generator and shown to the policy.
+        env._set_task_called = True
+        env._freeze_rand_vec = False
+        env.seeded_rand_vec = True
+        env._partially_observable = False
+        env.__dict__.pop("sawyer_observation_space", None)
+        env.max_path_length = 10**9  # the horizon is counted here
+        self.sawyer = env
+        space = env.sawyer_observation_space
+        self.observation_space = Box(
+            space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32
+        )
+        self.action_space = Box(-1.0, 1.0, (4,), np.float32)
+        self._steps = 0
+        self._renderer: OffscreenRenderer | None = None
+
+    @property
+    def env_args(self) -> dict[str, Any]:
+        """What a dataset file says about the environment (robomimic's `env_args`)."""
+        return {
+            "env_name": f"metaworld/{self.task}",
+            "type": 2,  # robomimic's EnvType.GYM_TYPE
+            "env_version": version("metaworld"),
+            "env_kwargs": {
+                "horizon": self.horizon,
+                "reward_function_version": self.reward_function_version,
+            },
+            "mujoco_version": mujoco.__version__,
+            "gymnasium_version": gymnasium.__version__,
+        }
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode with a fresh goal."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self.sawyer.seed(seed)
+        self._steps = 0
+        self.sawyer.reset()
+        return self._reset_in_place(), {"success": False}
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Moves one step; actions outside [-1, 1] are clipped."""
+        observation, reward, _, _, info = self.sawyer.step(np.clip(action, -1.0, 1.0))
+        self._steps += 1
+        info["success"] = bool(info["success"])
+        return (
+            observation.astype(np.float32),
+            float(reward),
+            False,
+            self._steps >= self.horizon,
+            info,
+        )
+
+    def get_state(self) -> NDArray[np.float64]:
+        """(S,): all that `set_state` needs to continue from this very step."""
+        physics = np.empty(mujoco.mj_stateSize(self.sawyer.model, PHYSICS))
+        mujoco.mj_getState(self.sawyer.model, self.sawyer.data, physics, PHYSICS)
+        return np.concatenate(
+            [self.sawyer._last_rand_vec, [self._steps], self.sawyer._prev_obs, physics]
+        )
+
+    def set_state(self, state: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Restores a state of `get_state` and returns its observation."""
+        goal_size = len(self.sawyer._random_reset_space.low)
+        goal, rest = state[:goal_size], state[goal_size:]
+        # The reset places furniture and goal sites in the model, which the physics state lacks.
+        self.sawyer._freeze_rand_vec, self.sawyer._last_rand_vec = True, goal.copy()
+        self.sawyer.reset_model()
+        self.sawyer._freeze_rand_vec = False
+        self._reset_in_place()
+        self._steps = int(rest[0])
+        self.sawyer.curr_path_length = self._steps
+        mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
+        mujoco.mj_forward(self.sawyer.model, self.sawyer.data)
+        for site in self.sawyer._target_site_config:
+            self.sawyer._set_pos_site(*site)
+        # mj_forward rewrote the solver's warm start, which the next step reads.
+        mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
+        self.sawyer._prev_obs = rest[1:19].copy()
+        return self.sawyer._get_obs().astype(np.float32)
+
+    def _reset_in_place(self) -> NDArray[np.float32]:
+        """Resets once more to the goal just drawn, and returns the observation.
+
+        Meta-World reads initial positions (for its reward) and the first observation before
+        the simulator has seen where the reset put the furniture, so both would be those of the
+        episode before. The second reset finds everything in place.
+        """
+        self.sawyer._freeze_rand_vec = True
+        mujoco.mj_resetData(self.sawyer.model, self.sawyer.data)
+        self.sawyer.reset_model()
+        self.sawyer._freeze_rand_vec = False
+        mujoco.mj_forward(self.sawyer.model, self.sawyer.data)
+        for site in self.sawyer._target_site_config:
+            self.sawyer._set_pos_site(*site)
+        self.sawyer.curr_path_length = 0
+        self.sawyer._prev_obs = self.sawyer._get_curr_obs_combined_no_goal()
+        return self.sawyer._get_obs().astype(np.float32)
+
+    def demonstrator(self, mix: Mix, rng: np.random.Generator) -> MetaWorldDemonstrator:
+        """Draws one scripted demonstrator of the mix for the episode that follows."""
+        return MetaWorldDemonstrator.draw(self.task, self.horizon, mix, rng)
+
+    def render(self) -> NDArray[np.uint8]:
+        """(image_size, image_size, 3): the scene, upright."""
+        if self._renderer is None:
+            self._renderer = OffscreenRenderer(self.sawyer.model, self.image_size)
+        image = self._renderer.render(self.sawyer.data, self.camera)
+        return image[::-1, ::-1] if self.camera in MIRRORED_CAMERAS else image
+
+    def close(self) -> None:
+        """Frees the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        self.sawyer.close()
+
