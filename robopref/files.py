@@ -22,11 +22,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Yields:
         A temporary path with the same suffix, removed if the body raises.
+
+    Raises:
+        InputError: if no file can be made there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
     try:
         yield temporary
         descriptor = os.open(temporary, os.O_RDONLY)
@@ -46,6 +46,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before long work whether its result can be written.
+
+    Raises:
+        InputError: if no file can be made at `path`.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file; name a file in it")
+    _temporary_beside(path).unlink()
+
+
+def _temporary_beside(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+    os.close(handle)
+    return Path(name)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -31,7 +31,7 @@ class Trajectory:
     actions: Array
     """(T, A): the executed actions."""
     rewards: Array
-    """(T,): true rewards. Only scripted teachers, baselines named oracle and evaluation read them."""
+    """(T,): true rewards. Only scripted teachers, oracle baselines and evaluation read them."""
     terminated: Array
     """(T,) bool: the task ended at this step, so the value after it is zero."""
     truncated: Array

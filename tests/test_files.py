@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from robopref.errors import InputError
-from robopref.files import atomic_path, existing_file, read_json, write_json
+from robopref.files import atomic_path, check_writable, existing_file, read_json, write_json
 
 
 def test_json_round_trip_in_a_new_folder(tmp_path):
@@ -58,3 +58,14 @@ def test_wrong_paths_and_contents_are_told_apart(tmp_path):
         (tmp_path / "bad.json").write_bytes(content)
         with pytest.raises(InputError, match="not a JSON file"):
             read_json(tmp_path / "bad.json")
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for check in (check_writable, lambda path: write_json(path, 1)):
+        with pytest.raises(InputError, match="cannot be written"):
+            check(tmp_path / "file" / "below.json")
+    with pytest.raises(InputError, match="a folder, not a file"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "fine.json")
+    assert list((tmp_path / "new").iterdir()) == []

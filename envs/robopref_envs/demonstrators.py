@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 from numpy.typing import NDArray
 
-from robopref.errors import InputError
+from robopref_envs.mix import Mix
 
 BEHAVIOURS: Mapping[str, str] = {
     "expert": "the scripted expert",
@@ -43,31 +42,8 @@ EXPERT_STEPS: Mapping[str, int] = {
     "push-back": 77, "push-wall": 77, "reach": 45, "reach-wall": 42, "shelf-place": 88,
     "soccer": 47, "stick-pull": 106, "stick-push": 72, "sweep": 96, "sweep-into": 51,
     "window-close": 83, "window-open": 91,
-}
+}  # fmt: skip
 """Steps that the scripted expert of each task needs until success (median of four episodes)."""
-
-
-@dataclass
-class Mix:
-    """How often each behaviour occurs, and its noise."""
-
-    shares: dict[str, float] = field(default_factory=lambda: {"expert": 1.0})
-    """Behaviour to share; shares are relative."""
-    noise: float = 0.1
-    """Standard deviation of the Gaussian action noise is drawn uniformly from [0, noise]."""
-    noisy_noise: float = 0.8
-    """The same bound for the behaviour `noisy`, and the lower bound is half of it."""
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.shares) - set(BEHAVIOURS))
-        if unknown:
-            raise InputError(
-                f"mix.shares: unknown behaviour {unknown[0]!r}; choose from {', '.join(BEHAVIOURS)}"
-            )
-        if not self.shares or min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
-            raise InputError(f"mix.shares: shares must be positive, found {self.shares}")
-        if self.noise < 0 or self.noisy_noise < 0:
-            raise InputError("mix.noise and mix.noisy_noise are standard deviations, so at least 0")
 
 
 class MetaWorldDemonstrator:
@@ -92,18 +68,9 @@ class MetaWorldDemonstrator:
         self._gripper = rng.uniform(-1.0, 1.0)
 
     @staticmethod
-    def draw(
-        task: str, horizon: int, mix: Mix, rng: np.random.Generator
-    ) -> MetaWorldDemonstrator:
+    def draw(task: str, horizon: int, mix: Mix, rng: np.random.Generator) -> MetaWorldDemonstrator:
         """Draws a behaviour and its noise from the mix."""
-        names = sorted(mix.shares)
-        shares = np.array([mix.shares[name] for name in names])
-        behaviour = names[int(rng.choice(len(names), p=shares / shares.sum()))]
-        noise = (
-            rng.uniform(0.5, 1.0) * mix.noisy_noise
-            if behaviour == "noisy"
-            else rng.uniform(0.0, 1.0) * mix.noise
-        )
+        behaviour, noise = mix.draw(rng)
         return MetaWorldDemonstrator(task, horizon, behaviour, noise, rng)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:

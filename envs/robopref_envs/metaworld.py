@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,8 @@ from gymnasium.spaces import Box
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from numpy.typing import NDArray
 
-from robopref_envs.demonstrators import MetaWorldDemonstrator, Mix
+from robopref_envs.demonstrators import BEHAVIOURS, MetaWorldDemonstrator
+from robopref_envs.mix import Mix
 from robopref_envs.rendering import OffscreenRenderer
 
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -164,9 +166,17 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.sawyer._prev_obs = self.sawyer._get_curr_obs_combined_no_goal()
         return self.sawyer._get_obs().astype(np.float32)
 
-    def demonstrator(self, mix: Mix, rng: np.random.Generator) -> MetaWorldDemonstrator:
-        """Draws one scripted demonstrator of the mix for the episode that follows."""
-        return MetaWorldDemonstrator.draw(self.task, self.horizon, mix, rng)
+    def demonstrator(
+        self, mix: Mapping[str, Any], rng: np.random.Generator
+    ) -> MetaWorldDemonstrator:
+        """Draws one scripted demonstrator for the episode that follows.
+
+        Args:
+            mix: fields of `robopref_envs.mix.Mix`.
+            rng: source of all its randomness.
+        """
+        parsed = Mix.parse(mix, BEHAVIOURS)
+        return MetaWorldDemonstrator.draw(self.task, self.horizon, parsed, rng)
 
     def render(self) -> NDArray[np.uint8]:
         """(image_size, image_size, 3): the scene, upright."""
@@ -181,4 +191,3 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             self._renderer.close()
             self._renderer = None
         self.sawyer.close()
-

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
+
+from robopref_envs.mix import Mix
+
+BEHAVIOURS = ("expert", "random", "stop")
+
+
+class PointMassDemonstrator:
+    """`expert` walks straight to the goal, `stop` stays where it is, `random` acts at random."""
+
+    def __init__(self, behaviour: str, noise: float, rng: np.random.Generator) -> None:
+        self.behaviour = behaviour
+        self._noise = noise
+        self._rng = rng
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(2,): the action, noise included, in [-1, 1]."""
+        action = self._rng.normal(0.0, 1.0, 2) * self._noise
+        if self.behaviour == "random":
+            action = self._rng.uniform(-1.0, 1.0, 2)
+        elif self.behaviour == "expert":
+            action += np.clip(10.0 * (observation[2:] - observation[:2]), -1.0, 1.0)
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
 
 
 class PointMassEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -50,6 +73,12 @@ class PointMassEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         distance = float(np.linalg.norm(self._position - self._goal))
         info = {"success": distance < 0.1, "obj_to_target": distance}
         return self._observe(), -distance, False, self._steps >= self.horizon, info
+
+    def demonstrator(
+        self, mix: Mapping[str, Any], rng: np.random.Generator
+    ) -> PointMassDemonstrator:
+        """Draws one scripted demonstrator for the episode that follows."""
+        return PointMassDemonstrator(*Mix.parse(mix, BEHAVIOURS).draw(rng), rng)
 
     def get_state(self) -> NDArray[np.float64]:
         """(5,): position, goal and step."""

@@ -19,6 +19,7 @@ import numpy as np
 from robopref.data.robomimic import append_trajectories, count_episodes, read_env_args
 from robopref.environments import make_env
 from robopref.errors import InputError
+from robopref.files import check_writable
 from robopref.structures import Trajectory
 
 FACTORS = ("obj_to_target", "near_object", "grasp_success", "in_place_reward")
@@ -30,7 +31,7 @@ WRITE_SHARE = 0.1
 def collect(
     env_id: str,
     env_kwargs: Mapping[str, Any],
-    mix: Any,
+    mix: Mapping[str, Any],
     episodes: int,
     seed: int,
     path: Path,
@@ -45,7 +46,8 @@ def collect(
     Args:
         env_id: Gymnasium id, such as `metaworld/drawer-open-v3`.
         env_kwargs: arguments of the environment.
-        mix: what the environment's `demonstrator(mix, rng)` takes.
+        mix: shares of the behaviours and their noise, as the environment's
+            `demonstrator(mix, rng)` takes it.
         episodes: number of episodes that the file is to hold.
         seed: seed of goals, behaviours and noise.
         path: the HDF5 file.
@@ -53,15 +55,17 @@ def collect(
         on_saved: told how many episodes are safely in the file.
 
     Raises:
-        InputError: if the environment is unknown, has no demonstrator, or the file belongs to
-            another environment.
+        InputError: if the environment is unknown or has no demonstrator, the mix is wrong, or the
+            file was collected with other settings.
     """
     env = make_env(env_id, **env_kwargs)
     base: Any = env.unwrapped
     if not hasattr(base, "demonstrator"):
         raise InputError(f"env={env_id}: has no scripted demonstrator; record data instead")
-    env_args = {**base.env_args, "collected": {"seed": seed, "mix": vars(mix)}}
+    env_args = {**base.env_args, "collected": {"seed": seed, "mix": dict(mix)}}
+    base.demonstrator(mix, np.random.default_rng(seed))  # refuses a wrong mix before all else
     env.close()
+    check_writable(path)
     done = count_episodes(path)
     if done and read_env_args(path) != env_args:
         raise InputError(
@@ -86,7 +90,7 @@ def collect(
 def _play(
     env_id: str,
     env_kwargs: Mapping[str, Any],
-    mix: Any,
+    mix: Mapping[str, Any],
     seed: int,
     indices: range,
     workers: int,
@@ -107,13 +111,16 @@ def _play(
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(env_id: str, env_kwargs: dict[str, Any], mix: Any, seed: int) -> None:
+def _start_worker(
+    env_id: str, env_kwargs: dict[str, Any], mix: Mapping[str, Any], seed: int
+) -> None:
     _worker.update(env=make_env(env_id, **env_kwargs), mix=mix, seed=seed)
 
 
 def _play_episode(index: int) -> Trajectory:
     env: gymnasium.Env[Any, Any] = _worker["env"]
-    reset_seed, demonstrator_seed = np.random.SeedSequence([_worker["seed"], index]).generate_state(2)
+    sequence = np.random.SeedSequence([_worker["seed"], index])
+    reset_seed, demonstrator_seed = sequence.generate_state(2)
     base: Any = env.unwrapped
     demonstrator = base.demonstrator(_worker["mix"], np.random.default_rng(demonstrator_seed))
     return record_episode(env, demonstrator.act, int(reset_seed), demonstrator.behaviour)
@@ -149,7 +156,7 @@ def record_episode(
         terminations.append(terminated)
         truncations.append(truncated)
         infos.append(info)
-    named = observations if isinstance(observations[0], dict) else [{"flat": o} for o in observations]
+    named = [o if isinstance(o, dict) else {"flat": o} for o in observations]
     return Trajectory(
         observations={name: np.stack([o[name] for o in named]) for name in named[0]},
         actions=np.stack(actions).astype(np.float32),

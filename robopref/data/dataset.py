@@ -84,8 +84,8 @@ class TrajectoryDataset:
         signatures = {_signature(trajectory) for trajectory in trajectories}
         if len(signatures) > 1:
             raise InputError(
-                f"{source}: episodes differ in keys or shapes ({sorted(map(str, signatures))[:2]}); "
-                "convert them to one form first"
+                f"{source}: episodes differ in keys or shapes "
+                f"({sorted(map(str, signatures))[:2]}); convert them to one form first"
             )
 
         def pack(parts: list[Array], dtype: type | None = None) -> Array:
@@ -114,7 +114,7 @@ class TrajectoryDataset:
             },
             interventions=None
             if first.interventions is None
-            else pack([t.interventions for t in trajectories if t.interventions is not None], np.bool_),  # type: ignore[arg-type]
+            else pack([t.interventions for t in trajectories], np.bool_),  # type: ignore[arg-type, misc]
             states=None
             if first.states is None
             else pack([t.states for t in trajectories if t.states is not None], np.float64),

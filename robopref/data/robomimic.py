@@ -162,7 +162,7 @@ def _open(path: Path | str) -> Iterator[h5py.File]:
 def _read(demo: h5py.Group, states: bool) -> Trajectory:
     where = f"{demo.file.filename}: {demo.name.removeprefix('/')}"
     for name in ("actions", "obs"):
-        if name not in demo:
+        if not isinstance(demo, h5py.Group) or name not in demo:
             raise InputError(f"{where}: has no {name!r}; it is not a robomimic episode")
     actions = _array(demo, "actions", where)
     steps = len(actions)
@@ -199,7 +199,7 @@ def _read(demo: h5py.Group, states: bool) -> Trajectory:
             rewards=rewards,
             terminated=terminated.astype(bool),
             truncated=signal("truncated", last & ~terminated.astype(bool)).astype(bool),
-            success=signal("success", rewards > 0).astype(bool),
+            success=signal("success", np.greater(rewards, 0)).astype(bool),
             factors={
                 name: _array(demo, f"factors/{name}", where)[:steps]
                 for name in demo.get("factors", {})
@@ -216,8 +216,11 @@ def _read(demo: h5py.Group, states: bool) -> Trajectory:
 
 
 def _array(demo: h5py.Group, name: str, where: str) -> Array:
-    """Reads one array and refuses values that are not finite."""
-    values: Array = demo[name][()]
+    """Reads one array and refuses what holds no numbers or values that are not finite."""
+    node = demo[name]
+    if not isinstance(node, h5py.Dataset) or node.shape is None or node.dtype.kind not in "biuf":
+        raise InputError(f"{where}/{name}: is no array of numbers; write the file again")
+    values: Array = node[()]
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise InputError(
@@ -252,7 +255,7 @@ def _write(demo: h5py.Group, trajectory: Trajectory) -> None:
         _compressed(demo, f"factors/{name}", values)
     demo["actions"] = trajectory.actions
     demo["rewards"] = trajectory.rewards
-    demo["dones"] = (trajectory.terminated | trajectory.truncated).astype(np.int64)
+    demo["dones"] = np.logical_or(trajectory.terminated, trajectory.truncated).astype(np.int64)
     demo["terminated"] = trajectory.terminated
     demo["truncated"] = trajectory.truncated
     demo["success"] = trajectory.success
