@@ -29,12 +29,23 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         ) from error
     except ModuleNotFoundError as error:
         raise InputError(
-            f"env={env_id}: needs the package {error.name!r}; "
-            "pip install 'robopref[metaworld]' brings Meta-World"
+            f"env={env_id}: needs the package {error.name or env_id.split(':')[0]!r}; install it "
+            "(pip install 'robopref[metaworld]' brings Meta-World)"
+        ) from error
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise InputError(
+            f"env={env_id}: does not take all of {', '.join(kwargs)}; choose an environment of "
+            "robopref_envs, such as metaworld/reach-v3"
         ) from error
 
 
 def _similar(env_id: str) -> str:
+    """Ids that look like it, whether or not its namespace was given."""
     import difflib
 
-    return ", ".join(difflib.get_close_matches(env_id, list(gymnasium.registry), n=2, cutoff=0.5))
+    names = {known: known for known in gymnasium.registry}
+    names |= {known.split("/")[-1]: known for known in gymnasium.registry if "/" in known}
+    close = difflib.get_close_matches(env_id, names, n=3, cutoff=0.6)
+    return ", ".join(dict.fromkeys(names[name] for name in close))

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("errors", "files", "structures", "environments", "seeding"),
+    ("errors", "files", "structures", "environments", "seeding", "processes"),
     ("optimal_transport", "networks"),
     ("data",),
     ("preferences",),

@@ -10,6 +10,8 @@ import numpy as np
 
 from robopref.errors import InputError
 
+FIELDS = ("shares", "noise", "noisy_noise")
+
 
 @dataclass
 class Mix:
@@ -33,13 +35,10 @@ class Mix:
         Raises:
             InputError: if a field or a behaviour is unknown or a number is out of range.
         """
-        unknown = sorted(set(values) - {"shares", "noise", "noisy_noise"})
-        if unknown or "shares" not in values:
-            raise InputError(
-                f"mix: has {', '.join(sorted(values)) or 'nothing'}; give shares (behaviour to "
-                "share), and if you like noise and noisy_noise"
-            )
-        shares = values["shares"]
+        for name in values:
+            if name not in FIELDS:
+                raise InputError(f"mix.{name}: no such setting; choose from {', '.join(FIELDS)}")
+        shares = values.get("shares")
         if not isinstance(shares, Mapping):
             raise InputError(f"mix.shares={shares}: must name behaviours and their shares")
         for name in shares:

@@ -73,10 +73,16 @@ def collect_episodes(config: CollectConfig) -> None:
         TextColumn("episodes saved"),
         TimeRemainingColumn(),
     )
+    progress = Progress(*columns)
+    bar = progress.add_task(config.env, total=config.episodes)
+
+    def show(saved: int) -> None:
+        progress.start()  # not before the input has proved right
+        progress.update(bar, completed=saved)
+
     start = time.monotonic()
     with run_folder("collect", config.name, config) as folder:
-        with Progress(*columns) as progress:
-            bar = progress.add_task(config.env, total=config.episodes)
+        try:
             collect(
                 config.env,
                 {"horizon": config.horizon},
@@ -85,8 +91,11 @@ def collect_episodes(config: CollectConfig) -> None:
                 config.seed,
                 path,
                 config.workers,
-                on_saved=lambda saved: progress.update(bar, completed=saved),
+                on_saved=show,
             )
+        finally:
+            if progress.live.is_started:
+                progress.stop()
         dataset = load_dataset(path)
         metrics = {
             "episodes": len(dataset),

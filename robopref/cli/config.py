@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from unittest.mock import patch
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -30,7 +31,7 @@ from robopref.errors import InputError
 
 HYDRA_BEHAVIOUR = "1.3"
 """Hydra's `version_base`."""
-NOISE_LINES = ("full_key", "object_type", "See http", "To append")
+NOISE_LINES = ("full_key", "object_type")
 """Beginnings of lines of Hydra's messages that say nothing to a user."""
 
 Config = TypeVar("Config")
@@ -87,7 +88,10 @@ def compose(command: str, schema: type[Config], overrides: Sequence[str]) -> Con
         _one_line_errors(command),
         hydra.initialize_config_dir(str(shipped_folder("configs")), version_base=HYDRA_BEHAVIOUR),
     ):
-        tree = hydra.compose(command, list(overrides), return_hydra_config=True)
+        try:
+            tree = hydra.compose(command, list(overrides), return_hydra_config=True)
+        except ValueError as error:  # its own classes for all else, but not for mix=null
+            raise HydraException(str(error)) from None
     HydraConfig.instance().set_config(
         tree
     )  # for interpolations such as ${hydra:runtime.choices.mix}
@@ -119,6 +123,7 @@ def _sweep(
 
     own = [
         f"hydra.sweep.dir=runs/{command}/sweep-{datetime.now():%Y%m%d-%H%M%S}",
+        "hydra.sweep.subdir=.",
         "hydra.output_subdir=null",  # a run's own folder holds its config
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
@@ -144,12 +149,18 @@ def _one_line_errors(command: str) -> Iterator[None]:
             f"{error.full_key}=: must be given; robopref {command} --help shows examples"
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
-        lines = [
-            line.strip()
-            for part in (error, error.__cause__ or "")
-            for line in str(part).split("Config search path")[0].splitlines()
-            if not line.strip().startswith(NOISE_LINES)
-        ]
         raise InputError(
-            f"{' '.join(lines)}; robopref {command} --help lists the options"
+            f"{_reason(error)}; robopref {command} --help lists the options"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a message of Hydra's says to a user, on one line."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is not of the form option=value (quote unusual values)"
+    unknown = re.match(r"Could not override '(.*?)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such option"
+    parts = [str(part).split("Config search path")[0] for part in (error, error.__cause__) if part]
+    lines = [line.strip() for part in parts for line in part.splitlines()]
+    return " ".join(line for line in lines if not line.startswith(NOISE_LINES))

@@ -7,7 +7,7 @@ Options are Hydra overrides such as horizon=200; -m sweeps over several values.
 
 Examples:
   robopref collect env=metaworld/button-press-v3 mix=mixed episodes=120
-  robopref data info data/button-press-v3-mixed.hdf5
+  robopref data info data/metaworld/button-press-v3-mixed.hdf5
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
 

@@ -6,7 +6,6 @@ Gymnasium's `AsyncVectorEnv` (one message per step) is slower than a single envi
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from robopref.data.robomimic import append_trajectories, count_episodes, read_en
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.files import check_writable
+from robopref.processes import worker_pool
 from robopref.structures import Trajectory
 
 FACTORS = ("obj_to_target", "near_object", "grasp_success", "in_place_reward")
@@ -102,9 +102,7 @@ def _play(
         _start_worker(*arguments)
         yield from map(_play_episode, indices)
         return
-    # Not fork: OpenMP and OpenGL do not survive it.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, arguments) as pool:
+    with worker_pool(workers, _start_worker, arguments) as pool:
         yield from pool.imap(_play_episode, indices)
 
 
