@@ -6,7 +6,11 @@ adapter, then the simulator.
 
 from __future__ import annotations
 
+import os
+
 import gymnasium
+
+os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported: rendering with no screen
 
 METAWORLD_TASKS = tuple(
     f"{name}-v3"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
-
-os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported: rendering with no screen
 
 import gymnasium
 import mujoco
@@ -77,6 +74,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         )
         self.action_space = Box(-1.0, 1.0, (4,), np.float32)
         self._steps = 0
+        self._frame_before = np.zeros(18)  # second third of the latest observation
         self._renderer: OffscreenRenderer | None = None
 
     @property
@@ -109,6 +107,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Moves one step; actions outside [-1, 1] are clipped."""
+        self._frame_before = self.sawyer._prev_obs
         observation, reward, _, _, info = self.sawyer.step(np.clip(action, -1.0, 1.0))
         self._steps += 1
         info["success"] = bool(info["success"])
@@ -125,7 +124,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         physics = np.empty(mujoco.mj_stateSize(self.sawyer.model, PHYSICS))
         mujoco.mj_getState(self.sawyer.model, self.sawyer.data, physics, PHYSICS)
         return np.concatenate(
-            [self.sawyer._last_rand_vec, [self._steps], self.sawyer._prev_obs, physics]
+            [self.sawyer._last_rand_vec, [self._steps], self._frame_before, physics]
         )
 
     def set_state(self, state: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -145,8 +144,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             self.sawyer._set_pos_site(*site)
         # mj_forward rewrote the solver's warm start, which the next step reads.
         mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
-        self.sawyer._prev_obs = rest[1:19].copy()
-        return self.sawyer._get_obs().astype(np.float32)
+        return self._observe(frame_before=rest[1:19].copy())
 
     def _reset_in_place(self) -> NDArray[np.float32]:
         """Resets once more to the goal just drawn, and returns the observation.
@@ -163,8 +161,13 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         for site in self.sawyer._target_site_config:
             self.sawyer._set_pos_site(*site)
         self.sawyer.curr_path_length = 0
-        self.sawyer._prev_obs = self.sawyer._get_curr_obs_combined_no_goal()
-        return self.sawyer._get_obs().astype(np.float32)
+        return self._observe(frame_before=self.sawyer._get_curr_obs_combined_no_goal())
+
+    def _observe(self, frame_before: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(39,): the observation of this instant, clipped to the space as a step clips it."""
+        self._frame_before = self.sawyer._prev_obs = frame_before
+        space = self.sawyer.sawyer_observation_space
+        return np.clip(self.sawyer._get_obs(), space.low, space.high).astype(np.float32)
 
     def demonstrator(
         self, mix: Mapping[str, Any], rng: np.random.Generator
