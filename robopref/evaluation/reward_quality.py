@@ -1,0 +1,117 @@
+"""How good a learned reward is, measured against labels and the true reward."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.errors import InputError
+from robopref.preferences.dataset import Preferences, check_dataset
+from robopref.rewards.relabel import LearnedRewards, episode_sums
+from robopref.structures import Segments
+
+COVERAGE_LEVELS = tuple(np.arange(0.1, 0.95, 0.1))
+"""Central intervals at which calibration is read off."""
+
+
+def label_accuracy(
+    rewards: NDArray[np.float32], preferences: Preferences, dataset: TrajectoryDataset
+) -> float:
+    """Share of pairs whose preferred segment has the larger sum of rewards.
+
+    Args:
+        rewards: (N,) rewards of all steps of the dataset.
+        preferences: labelled pairs that the reward was not trained on. Ties (0.5) are left out.
+        dataset: the dataset of the pairs.
+
+    Returns:
+        Share in [0, 1]; equal sums count as half right.
+
+    Raises:
+        InputError: if the labels belong to another dataset or all of them are ties.
+    """
+    check_dataset(preferences, dataset)
+    decided = preferences.labels != 0.5
+    if not decided.any():
+        raise InputError("preferences: every label is a tie, so no accuracy can be measured")
+    pairs = preferences[decided]
+    difference = _sums(rewards, dataset, pairs.second) - _sums(rewards, dataset, pairs.first)
+    agreement = np.sign(difference) * np.sign(pairs.labels - 0.5)
+    return float(np.mean(0.5 + 0.5 * agreement))
+
+
+def reward_quality(learned: LearnedRewards, dataset: TrajectoryDataset) -> dict[str, float]:
+    """Compares learned with true rewards.
+
+    Returns:
+        `return_spearman`: rank correlation of episode sums; `step_pearson`: correlation of step
+        rewards; and, where the model predicts a standard deviation, the numbers of
+        `std_calibration`. NaN where one side is constant.
+    """
+    true = dataset.rewards.astype(np.float64)
+    mean = learned.mean.astype(np.float64)
+    metrics = {
+        "return_spearman": _correlation(
+            stats.rankdata(episode_sums(mean, dataset)), stats.rankdata(dataset.returns)
+        ),
+        "step_pearson": _correlation(mean, true),
+    }
+    if learned.std is not None:
+        metrics |= std_calibration(mean, learned.std.astype(np.float64), true)
+    return metrics
+
+
+def std_calibration(
+    mean: NDArray[np.float64], std: NDArray[np.float64], true: NDArray[np.float64]
+) -> dict[str, float]:
+    """Whether the predicted standard deviations fit the errors.
+
+    Preferences leave scale and zero of a reward open, so the true rewards are first brought to
+    the learned scale by the affine map of least squares. The residuals, divided by the predicted
+    standard deviations, should then be standard normal.
+
+    Args:
+        mean: (N,) predicted mean.
+        std: (N,) predicted standard deviation, positive.
+        true: (N,) true rewards.
+
+    Returns:
+        `std_coverage_95`: share of residuals within 1.96 standard deviations (0.95 is right);
+        `std_calibration_error`: mean over central intervals of 10 to 90 % of the absolute
+        difference between the interval's nominal and actual share (0 is right);
+        `std_error_spearman`: rank correlation of predicted standard deviation and absolute
+        residual (does it tell where the reward is wrong?).
+    """
+    design = np.stack([true, np.ones_like(true)], axis=1)
+    fitted = design @ np.linalg.lstsq(design, mean, rcond=None)[0]
+    residuals = np.abs(mean - fitted)
+    standardised = residuals / std
+    gaps = [
+        abs(float(np.mean(standardised <= stats.norm.ppf(0.5 + level / 2.0))) - level)
+        for level in COVERAGE_LEVELS
+    ]
+    return {
+        "std_coverage_95": float(np.mean(standardised <= stats.norm.ppf(0.975))),
+        "std_calibration_error": float(np.mean(gaps)),
+        "std_error_spearman": _correlation(stats.rankdata(std), stats.rankdata(residuals)),
+    }
+
+
+def _sums(
+    rewards: NDArray[np.float32], dataset: TrajectoryDataset, segments: Segments
+) -> NDArray[np.float64]:
+    """(B,): sum of rewards over each segment, from running sums."""
+    running = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
+    first = dataset.offsets[segments.episodes] + segments.starts
+    sums: NDArray[np.float64] = running[first + segments.lengths] - running[first]
+    return sums
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    if np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
+        return math.nan
+    return float(np.corrcoef(x, y)[0, 1])

@@ -1,0 +1,63 @@
+"""Multilayer perceptrons: one network, and several of the same shape in one matrix product."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """ReLU layers and a linear output: (..., inputs) to (..., outputs)."""
+    sizes = [inputs, *hidden]
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
+
+
+class EnsembleLinear(nn.Module):
+    """`E` linear layers at once: (E, B, inputs) to (E, B, outputs)."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(inputs)  # as `nn.Linear` starts
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Applies member `e` to `inputs[e]`."""
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+class EnsembleMLP(nn.Module):
+    """`E` ReLU networks of the same shape, each with its own weights.
+
+    Faster than a loop over members, most of all where networks and batches are small.
+    """
+
+    def __init__(self, members: int, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.members = members
+        sizes = [inputs, *hidden, outputs]
+        self.layers = nn.ModuleList(
+            EnsembleLinear(members, before, after) for before, after in itertools.pairwise(sizes)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, inputs), shared by all members, or (E, B, inputs), to (E, B, outputs)."""
+        x = inputs if inputs.ndim == 3 else inputs.expand(self.members, *inputs.shape)
+        for layer in self.layers[:-1]:
+            x = functional.relu(layer(x))
+        last: Tensor = self.layers[-1](x)
+        return last
+
+
+@torch.no_grad()
+def move_towards(follower: nn.Module, leader: nn.Module, rate: float) -> None:
+    """Moves the weights of `follower` by `rate` of the way to those of `leader`."""
+    torch._foreach_lerp_(tuple(follower.parameters()), tuple(leader.parameters()), rate)

@@ -1,0 +1,89 @@
+"""Preference transformer: a causal trunk, and attention that says which steps a judge weighs.
+
+Kim, Park, Shin, Lee, Abbeel, Lee: Preference Transformer: Modeling Human Preferences using
+Transformers for RL, ICLR 2023, section 4.
+
+Departures: a step is one token (state and action side by side), and positions enter as a penalty
+on distance (Press, Smith, Lewis: Train Short, Test Long, ICLR 2022) instead of learned embeddings,
+so that a reward learned from short segments can be read along a whole episode.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CausalBlock(nn.Module):
+    """Self-attention to earlier steps, then a feed-forward layer, each added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """(B, T, width) to the same; `bias` (heads, T, T) is added to the attention logits."""
+        parts = self.project_in(self.norm_attention(x)).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        x = x + self.project_out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.feed(self.norm_feed(x))
+        return out
+
+
+class PreferenceTransformer(nn.Module):
+    """Outputs per step from the history up to it, and the weight of each step."""
+
+    def __init__(self, inputs: int, width: int, layers: int, heads: int, outputs: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(CausalBlock(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        # Head h forgets over about 2^(8 (h + 1) / heads) steps, as in Press et al.
+        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
+        self.register_buffer("slopes", slopes, persistent=False)
+
+    slopes: Tensor
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs over whole segments; padding stands at the end and changes nothing.
+
+        Args:
+            inputs: (B, T, inputs).
+            mask: (B, T), 1 on real steps.
+
+        Returns:
+            (B, T, outputs), each step from steps up to it alone; and the preference attention
+            weights (B, T), which sum to 1 over real steps: the mean over queries of a
+            softmax over keys (section 4.2), seen in both directions.
+        """
+        x = self.embed(inputs)
+        bias = self._causal_bias(inputs.shape[1])
+        for block in self.blocks:
+            x = block(x, bias)
+        x = self.norm(x)
+        logits = self.query(x) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
+        logits = logits.masked_fill(mask[:, None] == 0.0, -torch.inf)
+        attention = logits.softmax(-1) * mask[..., None]
+        weights = attention.sum(1) / mask.sum(1, keepdim=True)
+        return self.head(x), weights
+
+    def _causal_bias(self, steps: int) -> Tensor:
+        """(heads, T, T): minus slope times distance for earlier steps, minus infinity for later."""
+        step = torch.arange(steps, device=self.slopes.device)
+        distance = (step[:, None] - step).to(self.slopes.dtype)
+        bias = -self.slopes[:, None, None] * distance
+        return bias.masked_fill(distance < 0, -torch.inf)

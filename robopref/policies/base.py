@@ -1,0 +1,147 @@
+"""What every policy owes: act, learn from a batch, save, load."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robopref.data.normalization import Standardizer
+from robopref.errors import InputError
+from robopref.files import atomic_path, existing_file, read_json, write_json
+from robopref.structures import TransitionBatch
+
+DESCRIPTION, WEIGHTS = "policy.json", "weights.safetensors"
+
+
+class Policy(nn.Module, ABC):
+    """A policy over flat observations (D,) and actions (A,) in [-1, 1].
+
+    The same object serves offline training, online training and a learner with people in the
+    loop. A saved policy carries its config, sizes and observation statistics.
+    """
+
+    name: ClassVar[str]
+    """Key in the registry and in saved files."""
+
+    def __init__(self, config: Any, observation_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.observation_dim = observation_dim
+        self.action_dim = action_dim
+        self.standardizer = Standardizer(observation_dim)
+
+    def reset(self) -> None:
+        """Starts an episode. Policies with memory forget."""
+
+    @abstractmethod
+    def mean_actions(self, observations: Tensor) -> Tensor:
+        """(B, D) standardised observations to (B, A)."""
+
+    @abstractmethod
+    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, D) standardised observations to (B, A) random actions."""
+
+    @abstractmethod
+    def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
+        """Learns from one batch.
+
+        Returns:
+            Named scalars as tensors without gradient, so that no step waits for the device.
+        """
+
+    @property
+    @abstractmethod
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Holds every parameter that learns; checkpoints keep its state."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.standardizer.mean.device
+
+    @torch.no_grad()
+    def act(
+        self,
+        observations: NDArray[Any] | Tensor,
+        deterministic: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> NDArray[np.float32]:
+        """Chooses actions.
+
+        Args:
+            observations: (B, D), raw.
+            deterministic: mean action instead of a random one.
+            generator: source of randomness, on the policy's device.
+
+        Returns:
+            (B, A) in [-1, 1].
+
+        Raises:
+            InputError: if the observations have another size.
+        """
+        inputs = torch.as_tensor(observations).to(self.device, torch.float32)
+        if inputs.ndim != 2 or inputs.shape[1] != self.observation_dim:
+            raise InputError(
+                f"policy {self.name}: expects observations (B, {self.observation_dim}), found "
+                f"{tuple(inputs.shape)}; use the environment that it was trained for"
+            )
+        inputs = self.standardizer(inputs)
+        if deterministic:
+            actions = self.mean_actions(inputs)
+        else:
+            actions = self.sample_actions(inputs, generator)
+        chosen: NDArray[np.float32] = actions.cpu().numpy()
+        return chosen
+
+    def save(self, folder: Path) -> None:
+        """Writes weights, config, sizes and observation statistics into a folder."""
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        with atomic_path(folder / WEIGHTS) as temporary:
+            safetensors.torch.save_file(weights, temporary)
+        write_json(
+            folder / DESCRIPTION,
+            {
+                "policy": self.name,
+                "observation_dim": self.observation_dim,
+                "action_dim": self.action_dim,
+                "config": dataclasses.asdict(self.config),
+            },
+        )
+
+    def load(self, folder: Path) -> Self:
+        """Takes the weights and statistics of a saved policy of the same kind and sizes.
+
+        Raises:
+            InputError: if the folder has none or they do not fit.
+        """
+        path = existing_file(folder / WEIGHTS)
+        try:
+            self.load_state_dict(safetensors.torch.load_file(path, device=str(self.device)))
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path}: damaged or of another policy ({reason}); train or copy it again"
+            ) from error
+        return self
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Reads kind, sizes and config of a saved policy.
+
+    Raises:
+        InputError: if the file is missing, not JSON, or lacks an entry.
+    """
+    path = folder / DESCRIPTION
+    description = read_json(path)
+    wanted = {"policy", "observation_dim", "action_dim", "config"}
+    if not isinstance(description, dict) or not wanted <= description.keys():
+        raise InputError(f"{path}: lacks one of {sorted(wanted)}; it is not a saved policy")
+    return description

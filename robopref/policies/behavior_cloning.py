@@ -1,0 +1,77 @@
+"""Behaviour cloning: the control that ignores rewards."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from robopref.errors import InputError
+from robopref.networks.actor_critic import GaussianActor
+from robopref.networks.mlp import move_towards
+from robopref.policies.base import Policy
+from robopref.policies.losses import weighted_regression_loss
+from robopref.structures import TransitionBatch
+
+
+@dataclass
+class BehaviorCloningConfig:
+    """The same actor and learning rate as IQL's, so that the two compare."""
+
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    """Width of each hidden layer."""
+    learning_rate: float = 3e-4
+    actor_average_rate: float = 0.002
+    """Share of the actor entering its average per update; 1 acts with the latest weights."""
+
+    def __post_init__(self) -> None:
+        self.hidden = list(self.hidden)
+        if not self.hidden or min(self.hidden) < 1:
+            raise InputError(f"behavior_cloning.hidden: needs positive widths, found {self.hidden}")
+        if self.learning_rate <= 0 or not 0 <= self.actor_average_rate <= 1:
+            raise InputError(
+                "behavior_cloning: learning_rate must be > 0 and actor_average_rate within [0, 1]"
+            )
+
+
+class BehaviorCloning(Policy):
+    """Maximises the log-probability of the data's actions."""
+
+    name = "behavior_cloning"
+    config: BehaviorCloningConfig
+
+    def __init__(
+        self, config: BehaviorCloningConfig, observation_dim: int, action_dim: int
+    ) -> None:
+        super().__init__(config, observation_dim, action_dim)
+        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
+        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(
+            self.actor.parameters(), lr=config.learning_rate, fused=True
+        )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam over the actor."""
+        return self._optimizer
+
+    def mean_actions(self, observations: Tensor) -> Tensor:
+        """(B, D) standardised observations to (B, A)."""
+        actions: Tensor = self.averaged_actor(observations)
+        return actions
+
+    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, D) standardised observations to (B, A) random actions."""
+        return self.averaged_actor.sample(observations, generator)
+
+    def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
+        """One gradient step; rewards are not read."""
+        log_probs = self.actor.log_prob(self.standardizer(batch.observations), batch.actions)
+        loss = weighted_regression_loss(log_probs, torch.ones_like(log_probs))
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        move_towards(self.averaged_actor, self.actor, self.config.actor_average_rate)
+        return {"actor_loss": loss.detach()}

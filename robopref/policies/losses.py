@@ -1,0 +1,65 @@
+"""Equations of offline policy learning as functions of tensors.
+
+IQL is Kostrikov, Nair and Levine 2021, "Offline Reinforcement Learning with Implicit
+Q-Learning", arXiv 2110.06169.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MAXIMUM_WEIGHT = 100.0
+"""Advantage weights are clipped here, as in the code published with the paper."""
+
+
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """Asymmetric squared error `|expectile - 1(u < 0)| u^2` (IQL, eq. 5 with eq. 4's `L_2^tau`).
+
+    Args:
+        difference: (B,) `u = Q(s, a) - V(s)`, target minus prediction.
+        expectile: in (0, 1). At 0.5 the minimum is the mean; towards 1 it nears the maximum.
+
+    Returns:
+        () mean over the batch.
+    """
+    return (torch.where(difference < 0, 1.0 - expectile, expectile) * difference.square()).mean()
+
+
+def td_target(rewards: Tensor, discount: float, terminated: Tensor, next_values: Tensor) -> Tensor:
+    """(B,) `r + discount * V(s')` (IQL, eq. 6); no value follows a terminated step.
+
+    A truncated step is not a terminated one: its value goes on.
+
+    Args:
+        rewards: (B,)
+        discount: in [0, 1].
+        terminated: (B,) 1 where the task ended at this step.
+        next_values: (B,) values of the next observations.
+    """
+    return rewards + discount * (1.0 - terminated) * next_values
+
+
+def critic_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """Squared error of `E` critics (IQL, eq. 6): summed over critics, mean over the batch.
+
+    Args:
+        values: (E, B) predicted `Q(s, a)`.
+        targets: (B,) no gradient flows into them.
+    """
+    return (values - targets.detach()).square().mean(1).sum()
+
+
+def advantage_weights(advantages: Tensor, inverse_temperature: float) -> Tensor:
+    """(B,) `exp(inverse_temperature * A(s, a))` (IQL, eq. 7), at most 100."""
+    return (inverse_temperature * advantages).exp().clamp(max=MAXIMUM_WEIGHT)
+
+
+def weighted_regression_loss(log_probs: Tensor, weights: Tensor) -> Tensor:
+    """() mean of `-w log pi(a | s)` (IQL, eq. 7). Equal weights of 1 make it behaviour cloning.
+
+    Args:
+        log_probs: (B,)
+        weights: (B,) no gradient flows into them.
+    """
+    return -(weights.detach() * log_probs).mean()

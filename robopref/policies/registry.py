@@ -1,0 +1,64 @@
+"""The family of policies, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robopref.errors import InputError
+from robopref.policies.base import Policy, read_description
+from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
+from robopref.policies.iql import IQL, IQLConfig
+from robopref.seeding import torch_generator
+from robopref.structures import TransitionBatch
+
+POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
+    IQL.name: (IQL, IQLConfig),
+    BehaviorCloning.name: (BehaviorCloning, BehaviorCloningConfig),
+}
+"""Name to policy and config classes."""
+
+
+def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Policy:
+    """Loads a saved policy; its config comes from the folder.
+
+    Raises:
+        InputError: if the folder holds no sound policy.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    name = description["policy"]
+    if name not in POLICIES:
+        raise InputError(
+            f"{folder}: holds a policy {name!r}, known are {', '.join(POLICIES)}; "
+            "update robopref or install the package that has it"
+        )
+    policy_class, config_class = POLICIES[name]
+    try:
+        config = config_class(**description["config"])
+    except TypeError as error:
+        raise InputError(f"{folder}: config does not fit ({error}); train it again") from error
+    policy = policy_class(config, description["observation_dim"], description["action_dim"])
+    return policy.to(device).load(folder)
+
+
+def make_policy(
+    config: Any, data: TransitionBatch, seed: int, device: torch.device | str = "cpu"
+) -> Policy:
+    """Makes an untrained policy; sizes and observation statistics come from the data.
+
+    Args:
+        config: the config of one of `POLICIES`.
+        data: the transitions it is going to learn from.
+        seed: seed of the initial weights.
+        device: where the policy goes.
+    """
+    policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_generator(seed, "weights").initial_seed())
+        policy = policy_class(config, data.observations.shape[1], data.actions.shape[1])
+    policy.standardizer.fit(data.observations)
+    return policy.to(device)

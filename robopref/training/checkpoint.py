@@ -1,0 +1,130 @@
+"""Checkpoints: all that a resumed run needs to equal an uninterrupted one.
+
+A checkpoint is a folder that appears by one rename: the saved policy, `training.safetensors`
+(optimizer state and the sampler's random state) and `training.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from robopref.errors import InputError
+from robopref.files import existing_file, read_json, write_json
+from robopref.policies.base import Policy
+
+KEPT = 2
+"""Checkpoints kept: if the newest is lost with its disk block, the one before is there."""
+TENSORS, STEP = "training.safetensors", "training.json"
+
+
+def save_checkpoint(
+    folder: Path, policy: Policy, generator: torch.Generator, step: int, settings: dict[str, Any]
+) -> None:
+    """Writes the checkpoint of `step` under `folder` and removes all but the last two.
+
+    Args:
+        folder: the run's `checkpoints` folder.
+        policy: its weights and optimizer state are saved.
+        generator: the sampler's.
+        step: updates done.
+        settings: what a resumed run must have in common with this one.
+    """
+    with atomic_folder(folder / f"{step:08d}") as temporary:
+        policy.save(temporary)
+        tensors = optimizer_tensors(policy.optimizer)
+        tensors["generator"] = generator.get_state()
+        safetensors.torch.save_file(tensors, temporary / TENSORS)
+        write_json(temporary / STEP, {"step": step, "settings": settings})
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def restore_checkpoint(
+    folder: Path, policy: Policy, generator: torch.Generator, settings: dict[str, Any]
+) -> int:
+    """Restores the newest checkpoint under `folder`, if there is one.
+
+    Returns:
+        Updates done, 0 when there is no checkpoint.
+
+    Raises:
+        InputError: if the checkpoint is damaged or of a run with other settings.
+    """
+    found = checkpoints(folder)
+    if not found:
+        return 0
+    newest = found[-1]
+    state = read_json(newest / STEP)
+    for key, value in settings.items():
+        if state["settings"].get(key) != value:
+            raise InputError(
+                f"{newest}: was made with {key}={state['settings'].get(key)}, now {value}; "
+                "choose another run folder or the old setting"
+            )
+    policy.load(newest)
+    path = existing_file(newest / TENSORS)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
+    generator.set_state(tensors.pop("generator"))
+    restore_optimizer(policy.optimizer, tensors)
+    return int(state["step"])
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints under `folder`, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimizer as named tensors, such as `3.exp_avg`."""
+    return {
+        f"{index}.{name}": value.detach().contiguous()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; on success flushes it to disk and renames it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in [*temporary.iterdir(), temporary]:
+            _flush(file)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""What every policy in the registry must do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robopref.errors import InputError
+from robopref.policies.base import DESCRIPTION, WEIGHTS, Policy
+from robopref.policies.registry import POLICIES, load_policy, make_policy
+from robopref.structures import TransitionBatch
+
+pytestmark = pytest.mark.parametrize("name", sorted(POLICIES))
+
+
+def batch(seed: int = 0) -> TransitionBatch:
+    generator = torch.Generator().manual_seed(seed)
+    observations = torch.randn(64, 5, generator=generator) * 3.0 + 1.0
+    observations[:, 4] = 0.25  # a constant dimension
+    actions = torch.rand(64, 2, generator=generator) * 2 - 1
+    rewards = torch.randn(64, generator=generator)
+    terminated = (torch.rand(64, generator=generator) < 0.1).float()
+    return TransitionBatch(observations, actions, rewards, observations.roll(-1, 0), terminated)
+
+
+def make(name: str, seed: int = 0) -> Policy:
+    return make_policy(POLICIES[name][1](hidden=[16, 16]), batch(), seed)
+
+
+def test_acts_within_bounds(name: str) -> None:
+    policy = make(name)
+    policy.reset()
+    observations = batch().observations
+    for deterministic in (True, False):
+        actions = policy.act(observations, deterministic)
+        assert actions.shape == (64, 2) and actions.dtype == np.float32
+        assert np.abs(actions).max() <= 1.0
+    np.testing.assert_array_equal(policy.act(observations.numpy()), policy.act(observations))
+
+
+def test_random_actions_follow_the_generator(name: str) -> None:
+    policy = make(name)
+    first, second = (
+        policy.act(batch().observations, False, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_update_changes_weights_and_returns_finite_scalars(name: str) -> None:
+    policy = make(name)
+    before = policy.act(batch().observations)
+    metrics = policy.update(batch())
+    assert metrics
+    for value in metrics.values():
+        assert value.shape == () and not value.requires_grad and torch.isfinite(value)
+    assert not np.array_equal(policy.act(batch().observations), before)
+
+
+def test_learning_lowers_the_actor_loss(name: str) -> None:
+    policy = make(name)
+    losses = [policy.update(batch())["actor_loss"].item() for _ in range(200)]
+    assert losses[-1] < losses[0]
+
+
+def test_same_seed_same_policy(name: str) -> None:
+    policies = [make(name, seed) for seed in (1, 1, 2)]
+    for policy in policies:
+        for seed in range(3):
+            policy.update(batch(seed))
+    first, second, other = (policy.act(batch().observations) for policy in policies)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_saved_and_loaded_acts_the_same(name: str, tmp_path: Path) -> None:
+    policy = make(name)
+    policy.update(batch())
+    policy.save(tmp_path / "policy")
+    loaded = load_policy(tmp_path / "policy")
+    assert type(loaded) is type(policy) and loaded.config == policy.config
+    np.testing.assert_array_equal(
+        loaded.act(batch(5).observations), policy.act(batch(5).observations)
+    )
+    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == [DESCRIPTION, WEIGHTS]
+
+
+def test_wrong_observations_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"expects observations \(B, 5\), found \(1, 7\)"):
+        make(name).act(np.zeros((1, 7), dtype=np.float32))
+
+
+def test_damaged_folders_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_policy(tmp_path / "nowhere")
+    make(name).save(tmp_path)
+    content = (tmp_path / WEIGHTS).read_bytes()
+    (tmp_path / WEIGHTS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        load_policy(tmp_path)
+    (tmp_path / DESCRIPTION).write_text('{"policy": "unheard-of"}')
+    with pytest.raises(InputError, match="not a saved policy"):
+        load_policy(tmp_path)

@@ -1,0 +1,52 @@
+import torch
+from torch.nn import functional
+
+from robopref.networks.actor_critic import GaussianActor
+from robopref.networks.mlp import EnsembleMLP, mlp
+
+
+def test_mlp_shapes() -> None:
+    assert mlp(3, [8, 8], 2)(torch.zeros(5, 3)).shape == (5, 2)
+
+
+def test_ensemble_equals_its_members_alone() -> None:
+    ensemble = EnsembleMLP(3, 4, [8, 6], 2)
+    inputs = torch.randn(5, 4)
+    together = ensemble(inputs)
+    for member in range(3):
+        x = inputs
+        for index, layer in enumerate(ensemble.layers):
+            x = x @ layer.weight[member] + layer.bias[member]
+            x = functional.relu(x) if index < 2 else x
+        torch.testing.assert_close(together[member], x)
+
+
+def test_ensemble_takes_inputs_per_member() -> None:
+    ensemble = EnsembleMLP(2, 4, [8], 1)
+    inputs = torch.randn(2, 5, 4)
+    torch.testing.assert_close(ensemble(inputs)[1], ensemble(inputs[1])[1])
+
+
+def test_members_start_apart_and_learn_apart() -> None:
+    ensemble = EnsembleMLP(2, 4, [8], 1)
+    outputs = ensemble(torch.randn(5, 4))
+    assert not torch.allclose(outputs[0], outputs[1])
+    outputs[0].sum().backward()
+    gradient = ensemble.layers[0].weight.grad
+    assert gradient is not None and gradient[0].any() and not gradient[1].any()
+
+
+def test_actor_log_prob_is_that_of_a_normal() -> None:
+    actor = GaussianActor(3, [8], 2)
+    with torch.no_grad():
+        actor.log_std.copy_(torch.tensor([-1.0, 0.5]))
+    observations, actions = torch.randn(6, 3), torch.rand(6, 2) * 2 - 1
+    normal = torch.distributions.Normal(actor(observations), actor.log_std.exp())
+    expected = normal.log_prob(actions).sum(-1)
+    torch.testing.assert_close(actor.log_prob(observations, actions), expected)
+
+
+def test_actor_samples_by_generator_within_bounds() -> None:
+    actor = GaussianActor(3, [8], 2)
+    draw = [actor.sample(torch.ones(50, 3), torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert torch.equal(*draw) and draw[0].abs().max() <= 1.0
