@@ -31,6 +31,7 @@ from robopref.errors import InputError
 
 HYDRA_BEHAVIOUR = "1.3"
 """Hydra's `version_base`."""
+SWEEP = {"-m", "--multirun"}
 NOISE_LINES = ("full_key", "object_type")
 """Beginnings of lines of Hydra's messages that say nothing to a user."""
 
@@ -76,8 +77,8 @@ def run(
     register(f"{command}_schema", schema)
     if {"-h", "--help"} & set(overrides):
         print(command_help(command, action, schema, shipped_folder("configs")))
-    elif {"-m", "--multirun"} & set(overrides):
-        _sweep(command, schema, overrides, action)
+    elif SWEEP & set(overrides):
+        _sweep(command, schema, [text for text in overrides if text not in SWEEP], action)
     else:
         action(compose(command, schema, overrides))
 
@@ -133,7 +134,7 @@ def _sweep(
     # Hydra reads the process's own arguments, and exits by itself on errors unless told not to.
     with (
         _one_line_errors(command),
-        patch.object(sys, "argv", [f"robopref {command}", *overrides, *own]),
+        patch.object(sys, "argv", [f"robopref {command}", "--multirun", "--", *own, *overrides]),
         patch.dict(os.environ, HYDRA_FULL_ERROR="1"),
     ):
         entry()
