@@ -9,16 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-CONSTANT = 1e-6
-"""A dimension whose standard deviation is below this share of its size is taken as constant."""
+RESOLUTION = 1e-3
+"""Standard deviation (in the observation's own units, as metres or radians) at which a dimension
+counts half. A simulator's rounding of 1e-5 m would otherwise be blown up to look like motion,
+and when it differs by episode it tells a network which episode it sees."""
 LIMIT = 10.0
-"""Standardised values are held within this many standard deviations, so that a dimension which
-hardly moved in the data cannot drown the others when it does."""
+"""Standardised values are held within this many standard deviations."""
 
 
 class Standardizer(nn.Module):
     """Maps observations to mean 0 and standard deviation 1 per dimension.
 
+    Dimensions that move less than the resolution shrink towards zero; constant ones become zero.
     Statistics are buffers: they travel and are saved with the module that owns the standardizer.
     """
 
@@ -32,12 +34,11 @@ class Standardizer(nn.Module):
         self.register_buffer("scale", torch.ones(size))
 
     def fit(self, values: NDArray[Any] | Tensor) -> None:
-        """Takes the statistics of `values` (N, size). Constant dimensions are only centred."""
+        """Takes the statistics of `values` (N, size)."""
         values = torch.as_tensor(values).to(self.mean.device, torch.float64)
-        mean, std = values.mean(0), values.std(0, correction=0)
-        std[std <= CONSTANT * mean.abs().clamp(min=1.0)] = 1.0
-        self.mean.copy_(mean)
-        self.scale.copy_(1.0 / std)
+        std = values.std(0, correction=0)
+        self.mean.copy_(values.mean(0))
+        self.scale.copy_(std / (std.square() + RESOLUTION**2))
 
     def forward(self, values: Tensor) -> Tensor:
         """Standardises (..., size)."""
@@ -57,6 +58,6 @@ def standardize_rewards(rewards: NDArray[Any]) -> NDArray[np.float32]:
     values = np.asarray(rewards, dtype=np.float64)
     centred = values - values.mean()
     std = centred.std()
-    constant = std <= CONSTANT * max(1.0, abs(values.mean()))
+    constant = std <= 1e-6 * max(1.0, abs(values.mean()))  # no more than rounding
     scaled: NDArray[np.float32] = (centred * (0.0 if constant else 1.0 / std)).astype(np.float32)
     return scaled

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from robopref.data.normalization import LIMIT, Standardizer, standardize_rewards
+from robopref.data.normalization import LIMIT, RESOLUTION, Standardizer, standardize_rewards
 
 
 def test_mean_zero_and_std_one() -> None:
@@ -13,20 +13,26 @@ def test_mean_zero_and_std_one() -> None:
     torch.testing.assert_close(result.std(0), torch.ones(2), atol=1e-2, rtol=0)
 
 
-def test_constant_dimensions_are_only_centred() -> None:
+def test_constant_dimensions_and_rounding_do_not_blow_up() -> None:
     values = torch.full((100, 2), 0.7)
-    values[:, 1] = 1000.0 + torch.arange(100) % 2 * 1e-4  # rounding noise of a large constant
+    values[:, 1] += torch.arange(100) % 2 * 1e-5
     standardizer = Standardizer(2)
     standardizer.fit(values)
-    unseen = standardizer(torch.tensor([[0.8, 1000.5]]))
-    torch.testing.assert_close(unseen, torch.tensor([[0.1, 0.5]]), atol=1e-3, rtol=0)
+    assert standardizer(values).abs().max() < 1e-3
+    unseen = standardizer(torch.tensor([[0.8, 0.8]]))
+    torch.testing.assert_close(unseen, torch.tensor([[0.0, 0.5]]), atol=1e-2, rtol=0)
+
+
+def test_dimension_at_the_resolution_counts_half() -> None:
+    values = torch.tensor([[-RESOLUTION], [RESOLUTION]])
+    standardizer = Standardizer(1)
+    standardizer.fit(values)
+    torch.testing.assert_close(standardizer(values), torch.tensor([[-0.5], [0.5]]))
 
 
 def test_values_far_out_are_held() -> None:
-    values = torch.zeros(100, 1)
-    values[0] = 0.001
     standardizer = Standardizer(1)
-    standardizer.fit(values)
+    standardizer.fit(torch.tensor([[-0.1], [0.1]]))
     assert standardizer(torch.tensor([[50.0]])).item() == LIMIT
 
 
