@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import hydra
@@ -49,12 +49,12 @@ def shipped_folder(name: str) -> Path:
     return installed if installed.is_dir() else checkout
 
 
-def register(name: str, schema: type) -> None:
+def register(name: str, schema: Any) -> None:
     """Makes a dataclass known to Hydra.
 
     Args:
         name: `<command>_schema`, or `<group>/<option>` for a choice such as `reward=pearl`.
-        schema: plain dataclass with defaults.
+        schema: plain dataclass with defaults, or an instance of one (a preset).
     """
     group, _, option = name.rpartition("/")
     ConfigStore.instance().store(group=group or None, name=option, node=schema)

@@ -12,9 +12,9 @@ Examples:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -83,7 +83,7 @@ def _facts(dataset: TrajectoryDataset, size: int) -> list[tuple[str, str]]:
     behaviours = Counter(name or "unknown" for name in dataset.behaviours)
     return [
         ("environment", str(env.pop("env_name", "unknown"))),
-        ("settings", ", ".join(f"{key} {value}" for key, value in env.items() if key != "type")),
+        *((key, _plain(value)) for key, value in env.items() if key != "type"),
         ("episodes", f"{len(dataset)} of {lengths.min()} to {lengths.max()} steps"),
         ("steps", str(dataset.num_steps)),
         ("success", f"{100 * dataset.episode_success.mean():.1f} % of the episodes"),
@@ -93,3 +93,11 @@ def _facts(dataset: TrajectoryDataset, size: int) -> list[tuple[str, str]]:
         ("fingerprint", dataset.fingerprint),
         ("size", f"{size / 1e6:.1f} MB"),
     ]
+
+
+def _plain(value: Any) -> str:
+    """Nested settings without the punctuation of JSON."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    nested = ((key, _plain(item), isinstance(item, Mapping)) for key, item in value.items())
+    return ", ".join(f"{key} ({text})" if deep else f"{key} {text}" for key, text, deep in nested)

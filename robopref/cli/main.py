@@ -26,6 +26,7 @@ from robopref.errors import InputError
 
 COMMANDS = {
     "collect": ("robopref.cli.collect", "record demonstrations of mixed quality"),
+    "transfer": ("robopref.cli.transfer", "label a task from another task's preferences"),
     "data": ("robopref.cli.data", "describe and check a dataset file"),
 }
 """Command -> module with `main(arguments)`, imported only when called; one-line summary."""
