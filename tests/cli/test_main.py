@@ -90,7 +90,7 @@ def test_sweeps_run_every_combination(robopref, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["colect"], "colect: no such command; choose from collect, data"),
+        (["colect"], "colect: no such command; choose from collect"),
         (["collect"], "env=: must be given"),
         ([*TOY, "episods=3"], "episods: no such option"),
         ([*TOY, "+new=3"], "new: no such option"),
