@@ -88,6 +88,11 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
                 "horizon": self.horizon,
                 "reward_function_version": self.reward_function_version,
             },
+            "entities": {
+                "hand": {"key": "flat", "first": 0},
+                "object": {"key": "flat", "first": 4},
+                "goal": {"key": "flat", "first": 36},
+            },
             "mujoco_version": mujoco.__version__,
             "gymnasium_version": gymnasium.__version__,
         }

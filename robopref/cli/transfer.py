@@ -1,0 +1,124 @@
+"""Labels a task that has no labels from the preferences of one that has (PEARL's CPA).
+
+With several candidate sources, the one that fits the target best is used; no label of the target
+is read for that. `transfer=pearl_paper` follows the paper, `transfer=default` is better.
+
+Examples:
+  robopref transfer source=button.hdf5 preferences=button.parquet target=drawer.hdf5
+  robopref transfer source=[a.hdf5,b.hdf5] preferences=[a.parquet,b.parquet] target=c.hdf5
+  robopref transfer source=a.hdf5 preferences=a.parquet target=c.hdf5 transfer=pearl_paper
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from robopref.cli.config import register, run
+from robopref.cli.runs import run_folder
+from robopref.errors import InputError
+from robopref.files import write_json
+from robopref.preferences.transfer import PRESETS, TransferConfig
+
+
+@dataclass
+class TransferCommandConfig:
+    """Options of `robopref transfer`."""
+
+    source: Any = MISSING
+    """Labelled dataset, or a list of candidates."""
+    preferences: Any = MISSING
+    """Preferences file of each source, in the same order."""
+    target: str = MISSING
+    """Dataset without labels."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """The method: default, pearl_paper or proximal, and its options."""
+    pairs: int = 1000
+    """Pairs of target segments to label, drawn uniformly; all there are when fewer."""
+    segment_length: int = 0
+    """Steps of a target segment; that of the source labels when 0."""
+    seed: int = 0
+    """Seed of the pairs."""
+    output: str = ""
+    """The Parquet file; preferences.parquet in the run's folder when empty."""
+    name: str = ""
+    """Name of the run's folder under runs/transfer, the time of day when empty."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("pairs", 2), ("segment_length", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        for name in ("source", "preferences"):
+            value = getattr(self, name)
+            if value != MISSING:
+                setattr(self, name, [str(v) for v in value] if isinstance(value, list) else [value])
+        if MISSING not in (self.source, self.preferences):
+            if len(self.source) != len(self.preferences):
+                raise InputError(
+                    f"{len(self.source)} sources but {len(self.preferences)} preferences files; "
+                    "give one for each source"
+                )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with the given Hydra overrides."""
+    for name, preset in PRESETS.items():
+        register(f"transfer/{name}", preset)
+    run("transfer", TransferCommandConfig, arguments, transfer)
+
+
+def transfer(config: TransferCommandConfig) -> None:
+    """Writes the transferred preferences and says how well the sources fit."""
+    from datetime import UTC, datetime
+
+    from robopref.data.robomimic import load_dataset
+    from robopref.data.segments import sample_segments, whole_episodes
+    from robopref.preferences.dataset import load_preferences, save_preferences
+    from robopref.preferences.queries import uniform_pairs
+    from robopref.preferences.transfer import transfer_preferences
+    from robopref.seeding import numpy_generator
+
+    for name in ("source", "preferences", "target"):
+        if getattr(config, name) == MISSING:
+            raise InputError(f"{name}=: must be given; robopref transfer --help shows examples")
+    target = load_dataset(config.target)
+    rng = numpy_generator(config.seed, "transfer pairs")
+    candidates: list[tuple[float, str, Any]] = []
+    with run_folder("transfer", config.name, config) as folder:
+        for path, labels in zip(config.source, config.preferences, strict=True):
+            source, preferences = load_dataset(path), load_preferences(labels)
+            if not candidates:  # the same target pairs for all candidates
+                length = config.segment_length or int(preferences.first.lengths.max(initial=0))
+                segments = (
+                    whole_episodes(target)
+                    if (target.lengths <= length).all() and not config.segment_length
+                    else sample_segments(target, min(2 * config.pairs, 600), length, rng)
+                )
+                most = len(segments) * (len(segments) - 1) // 2
+                pairs = uniform_pairs(segments, min(config.pairs, most), rng)
+            transferred, plan = transfer_preferences(
+                source, preferences, target, pairs, config.transfer, datetime.now(UTC)
+            )
+            candidates.append((plan.confidence, path, transferred))
+        candidates.sort(key=lambda candidate: -candidate[0])
+        confidence, chosen, transferred = candidates[0]
+        output = Path(config.output) if config.output else folder / "preferences.parquet"
+        save_preferences(output, transferred)
+        write_json(
+            folder / "metrics.json",
+            {
+                "pairs": len(transferred),
+                "mean_confidence": confidence,
+                "source": chosen,
+                "candidates": [
+                    {"source": path, "mean_confidence": value} for value, path, _ in candidates
+                ],
+            },
+        )
+    for value, path, _ in candidates if len(candidates) > 1 else []:
+        print(f"{path}: mean confidence {value:.3f}")
+    print(f"{output}: {len(transferred)} pairs labelled from {chosen}")
