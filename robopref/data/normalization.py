@@ -45,19 +45,26 @@ class Standardizer(nn.Module):
         return ((values - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
 
 
-def standardize_rewards(rewards: NDArray[Any]) -> NDArray[np.float32]:
-    """Maps the rewards of a dataset (N,) to mean 0 and standard deviation 1.
+def standardize_rewards(rewards: NDArray[Any], terminated: NDArray[Any]) -> NDArray[np.float32]:
+    """Brings the rewards of a dataset to standard deviation 1, and to mean 0 where that is free.
 
-    A learned reward's scale and offset are arbitrary, but how greedily a policy follows its
-    advantages depends on the scale, and how long its values take to be learned on the offset.
-    Among episodes of equal length neither changes which policy is best. Where episodes terminate
-    the offset does matter: the mean reward is then what the end is worth per step.
+    The scale and offset of a learned reward are arbitrary. But how greedily a policy follows its
+    advantages depends on the scale, and how long its values take to learn depends on the offset:
+    they climb to `offset / (1 - discount)` first. While no episode terminates, neither changes
+    which policy is best. Where episodes do, the offset says what it is worth to end, so it stays
+    and the root mean square becomes 1.
 
-    Constant rewards become zero.
+    Args:
+        rewards: (N,)
+        terminated: (N,) bool.
+
+    Returns:
+        (N,); zeros if the rewards are all equal and no step terminates.
     """
     values = np.asarray(rewards, dtype=np.float64)
-    centred = values - values.mean()
-    std = centred.std()
-    constant = std <= 1e-6 * max(1.0, abs(values.mean()))  # no more than rounding
-    scaled: NDArray[np.float32] = (centred * (0.0 if constant else 1.0 / std)).astype(np.float32)
+    shifted = values if terminated.any() else values - values.mean()
+    size = np.sqrt(np.mean(shifted**2))
+    if size <= 1e-6 * max(1.0, abs(values.mean())):  # no more than rounding
+        return np.zeros(len(values), dtype=np.float32)
+    scaled: NDArray[np.float32] = (shifted / size).astype(np.float32)
     return scaled

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.normalization import standardize_rewards
 from robopref.errors import InputError
 from robopref.structures import TransitionBatch
 
 
 def transitions(dataset: TrajectoryDataset, rewards: NDArray[Any] | None = None) -> TransitionBatch:
-    """All `N` steps with their next observations.
+    """All `N` steps with their next observations and standardised rewards.
 
     Args:
         dataset: where observations, actions and terminations come from.
@@ -35,7 +36,7 @@ def transitions(dataset: TrajectoryDataset, rewards: NDArray[Any] | None = None)
     return TransitionBatch(
         observations=observations[rows],
         actions=torch.from_numpy(dataset.actions),
-        rewards=torch.as_tensor(chosen, dtype=torch.float32),
+        rewards=torch.from_numpy(standardize_rewards(chosen, dataset.terminated)),
         next_observations=observations[rows + 1],
         terminated=torch.from_numpy(dataset.terminated).float(),
     )

@@ -38,10 +38,19 @@ def test_values_far_out_are_held() -> None:
 
 def test_rewards_lose_scale_and_offset() -> None:
     rewards = np.random.default_rng(0).exponential(size=200)
-    standard = standardize_rewards(rewards)
+    goes_on = np.zeros(200, dtype=bool)
+    standard = standardize_rewards(rewards, goes_on)
     assert abs(standard.mean()) < 1e-6 and abs(standard.std() - 1.0) < 1e-5
-    np.testing.assert_allclose(standardize_rewards(1e4 * rewards - 7.0), standard, atol=1e-4)
+    np.testing.assert_allclose(
+        standardize_rewards(1e4 * rewards - 7.0, goes_on), standard, atol=1e-4
+    )
 
 
 def test_constant_rewards_become_zero() -> None:
-    np.testing.assert_array_equal(standardize_rewards(np.full(9, 0.1)), np.zeros(9))
+    goes_on = np.zeros(9, dtype=bool)
+    np.testing.assert_array_equal(standardize_rewards(np.full(9, 0.1), goes_on), np.zeros(9))
+
+
+def test_cost_per_step_stays_a_cost_where_episodes_terminate() -> None:
+    ends = np.arange(9) == 8
+    np.testing.assert_array_equal(standardize_rewards(np.full(9, -5.0), ends), np.full(9, -1.0))

@@ -19,20 +19,33 @@ def episode(length: int, first: float, terminated: bool) -> Trajectory:
     )
 
 
-def dataset() -> TrajectoryDataset:
-    return TrajectoryDataset.from_trajectories([episode(3, 0.0, False), episode(2, 10.0, True)])
+def dataset(terminated: bool = True) -> TrajectoryDataset:
+    return TrajectoryDataset.from_trajectories(
+        [episode(3, 0.0, False), episode(2, 10.0, terminated)]
+    )
 
 
 def test_next_observations_stay_in_the_episode() -> None:
     batch = transitions(dataset())
     assert batch.observations[:, 0].tolist() == [0, 1, 2, 10, 11]
     assert batch.next_observations[:, 0].tolist() == [1, 2, 3, 11, 12]
-    assert batch.rewards.tolist() == [0, 1, 2, 0, 1]
     assert batch.terminated.tolist() == [0, 0, 0, 0, 1]  # truncated steps bootstrap
 
 
+def test_rewards_are_standardised_and_keep_their_offset_where_episodes_terminate() -> None:
+    root_mean_square = (6 / 5) ** 0.5
+    np.testing.assert_allclose(
+        transitions(dataset()).rewards, np.array([0, 1, 2, 0, 1]) / root_mean_square, rtol=1e-6
+    )
+    centred = np.array([0, 1, 2, 0, 1]) - 0.8
+    np.testing.assert_allclose(
+        transitions(dataset(terminated=False)).rewards, centred / centred.std(), rtol=1e-6
+    )
+
+
 def test_other_rewards() -> None:
-    assert transitions(dataset(), np.arange(5.0)).rewards.tolist() == [0, 1, 2, 3, 4]
+    rewards = transitions(dataset(terminated=False), np.arange(5.0)).rewards
+    np.testing.assert_allclose(rewards, np.arange(-2.0, 3.0) / 2**0.5, rtol=1e-6)
     with pytest.raises(InputError, match=r"must be \(5,\) finite"):
         transitions(dataset(), np.arange(4.0))
     with pytest.raises(InputError, match="1 that are not"):

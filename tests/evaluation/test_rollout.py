@@ -32,7 +32,8 @@ def mixed_data(episodes: int = 600, horizon: int = 20) -> TransitionBatch:
     parts = [
         torch.tensor(np.concatenate(part), dtype=torch.float32) for part in zip(*rows, strict=True)
     ]
-    parts[2] = torch.from_numpy(standardize_rewards(parts[2].numpy()))
+    goes_on = np.zeros(episodes * horizon, dtype=bool)
+    parts[2] = torch.from_numpy(standardize_rewards(parts[2].numpy(), goes_on))
     return TransitionBatch(*parts, torch.zeros(episodes * horizon))
 
 
