@@ -1,9 +1,8 @@
 """Scripted demonstrators of mixed quality for Meta-World.
 
 Each episode is driven by one behaviour. All drive Meta-World's own scripted expert; they differ in
-what they do to it. `Mix` says with which shares they occur and whether action noise tells the
-quality: with `even_noise` every behaviour gets noise of the same distribution, so nothing can be
-read from the noise alone.
+what they do to it. `Mix` says with which shares they occur. All but `noisy` get action noise of the
+same distribution, so that without `noisy` and `random` nothing can be read from the noise alone.
 """
 
 from __future__ import annotations
