@@ -1,0 +1,59 @@
+"""What every benchmark shares: its options, and the JSON form of its results."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robopref.files import write_json
+
+
+def parse_arguments(description: str, name: str) -> argparse.Namespace:
+    """Parses `--quick` and `--json`.
+
+    Args:
+        description: what `--help` says.
+        name: results go to `results/<name>.json` unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="smaller, within ten minutes")
+    parser.add_argument("--json", type=Path, default=Path(f"results/{name}.json"))
+    return parser.parse_args()
+
+
+def write_results(
+    path: Path,
+    headline: Mapping[str, float],
+    table: Sequence[Mapping[str, Any]],
+    packages: Sequence[str],
+) -> None:
+    """Writes figures, machine and versions.
+
+    Args:
+        path: JSON file.
+        headline: metric to number.
+        table: rows.
+        packages: distributions whose versions matter.
+    """
+    write_json(
+        path,
+        {
+            "headline": dict(headline),
+            "table": list(table),
+            "machine": {
+                "cores": os.cpu_count(),
+                "processor": platform.machine(),
+                "system": platform.system(),
+                "threads": 1,
+            },
+            "versions": {
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in packages},
+            },
+        },
+    )
