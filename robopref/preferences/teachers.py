@@ -135,7 +135,7 @@ def answer(
         prefers_second = choice < 0.5 + 0.5 * np.tanh(0.5 * config.beta * (seen[1] - seen[0]))
     else:
         prefers_second = seen[0] < seen[1]  # exact ties go to the first, as in BPref
-    labels = (prefers_second ^ (error < config.mistake)).astype(np.float64)
+    labels: NDArray[np.float64] = (prefers_second ^ (error < config.mistake)).astype(np.float64)
     labels[equal] = 0.5
     labels[skipped] = np.nan
     return labels

@@ -1,0 +1,58 @@
+"""A dataset's steps with learned rewards. `data.transitions` brings them to a policy's scale."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.segments import gather, whole_episodes
+from robopref.rewards.base import RewardModel
+
+CHUNK_STEPS = 20_000
+"""Steps whose rewards are predicted at once; bounds memory."""
+
+
+class LearnedRewards(NamedTuple):
+    """Rewards of all steps of a dataset."""
+
+    mean: NDArray[np.float32]
+    """(N,)"""
+    std: NDArray[np.float32] | None
+    """(N,): standard deviation, where the model has one."""
+
+
+def relabel(
+    dataset: TrajectoryDataset, model: RewardModel, chunk_steps: int = CHUNK_STEPS
+) -> LearnedRewards:
+    """Predicts the reward of every step, episode by whole episode.
+
+    Args:
+        dataset: the episodes; its true rewards are not read.
+        model: a fitted reward model for the same observations and actions.
+        chunk_steps: steps at once, padding included.
+
+    Raises:
+        InputError: if the sizes differ from those the model was trained for.
+    """
+    episodes = whole_episodes(dataset)
+    per_chunk = max(chunk_steps // int(dataset.lengths.max()), 1)
+    means, stds = [], []
+    for start in range(0, len(dataset), per_chunk):
+        segments = gather(dataset, episodes[start : start + per_chunk], model.device)
+        prediction = model.predict(segments)
+        real = segments.mask > 0
+        means.append(prediction.mean[real].cpu().numpy())
+        if prediction.std is not None:
+            stds.append(prediction.std[real].cpu().numpy())
+    return LearnedRewards(np.concatenate(means), np.concatenate(stds) if stds else None)
+
+
+def episode_sums(
+    rewards: NDArray[np.floating[Any]], dataset: TrajectoryDataset
+) -> NDArray[np.float64]:
+    """(E,): sum of `rewards` (N,) over each episode."""
+    sums: NDArray[np.float64] = np.add.reduceat(rewards.astype(np.float64), dataset.offsets[:-1])
+    return sums

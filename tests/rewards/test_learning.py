@@ -1,0 +1,105 @@
+"""A tiny problem whose reward is known: the learned one must rank rightly."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robopref.data.segments import all_segments
+from robopref.errors import InputError
+from robopref.evaluation.reward_quality import label_accuracy, reward_quality
+from robopref.preferences.queries import uniform_pairs
+from robopref.preferences.teachers import TeacherConfig, scripted_labels
+from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.pairwise import _Steps
+from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
+from robopref.rewards.registry import REWARDS, make_reward
+from robopref.rewards.relabel import episode_sums, relabel
+from robopref.seeding import torch_generator
+from tests.preferences.small_data import dataset_of
+from tests.rewards.problems import NOW, labelled
+
+
+@pytest.mark.parametrize("name", sorted(REWARDS))
+def test_the_learned_reward_ranks_rightly(name: str) -> None:
+    dataset, preferences = labelled(episodes=60, pairs=300)
+    model = make_reward(REWARDS[name][1](), dataset, seed=0)
+    model.fit(preferences, dataset, seed=0)
+    learned = relabel(dataset, model)
+    quality = reward_quality(learned, dataset)
+    assert quality["return_spearman"] > 0.95
+    assert quality["step_pearson"] > 0.7
+    pairs = uniform_pairs(all_segments(dataset, 8), 500, np.random.default_rng(1))
+    held_out = scripted_labels(dataset, pairs, TeacherConfig(), np.random.default_rng(1), NOW)
+    assert label_accuracy(learned.mean, held_out, dataset) > 0.85
+
+
+def test_confidence_silences_wrong_labels() -> None:
+    dataset, preferences = labelled(episodes=40, pairs=300)
+    wrong = np.random.default_rng(0).random(300) < 0.6
+    mixed = type(preferences).from_labels(
+        dataset,
+        preferences.first,
+        preferences.second,
+        np.where(wrong, 1.0 - preferences.labels, preferences.labels),
+        source="transferred",
+        annotator="test",
+        created_at=NOW,
+        confidence=(~wrong).astype(float),
+    )
+    model = make_reward(PearlConfig(), dataset, seed=0)
+    model.fit(mixed, dataset, seed=0)
+    assert reward_quality(relabel(dataset, model), dataset)["return_spearman"] > 0.9
+
+
+def test_relabel_does_not_depend_on_chunks_and_reads_no_true_reward() -> None:
+    dataset, preferences = labelled()
+    model = make_reward(PearlTransformerConfig(epochs=1), dataset, seed=0)
+    model.fit(preferences, dataset, seed=0)
+    whole, chunked = relabel(dataset, model), relabel(dataset, model, chunk_steps=50)
+    np.testing.assert_allclose(whole.mean, chunked.mean, rtol=1e-4, atol=1e-6)
+    assert whole.mean.shape == (dataset.num_steps,)
+    assert whole.mean.dtype == np.float32
+
+
+def test_episode_sums_of_unequal_episodes() -> None:
+    dataset = dataset_of([[1, 2, 3], [4, 5]])
+    np.testing.assert_array_equal(episode_sums(dataset.rewards, dataset), [6.0, 9.0])
+
+
+def test_sampled_steps_estimate_the_sum_without_bias() -> None:
+    dataset = dataset_of([list(range(23)), list(range(10))])
+    segments = all_segments(dataset, 10)[np.array([0, 3, 14])]
+    inputs = torch.arange(33, dtype=torch.float32)[:, None]
+    side, generator = _Steps(dataset, segments, inputs), torch_generator(0, "test")
+    exact = side.draw(torch.arange(3), 0, generator)
+    expected = (exact.inputs[..., 0] * exact.weights).sum(1)
+    draws = [side.draw(torch.arange(3), 4, generator) for _ in range(4000)]
+    sums = torch.stack([(draw.inputs[..., 0] * draw.weights).sum(1) for draw in draws])
+    assert draws[0].inputs.shape == (3, 4, 1)
+    torch.testing.assert_close(sums.mean(0), expected, rtol=0.005, atol=0)
+
+
+def test_the_preset_is_that_of_a_pair_of_average_segments() -> None:
+    dataset, preferences = labelled(pairs=20)
+    model = make_reward(PearlConfig(epochs=1, preset_std=3.0), dataset, seed=0)
+    assert isinstance(model, GaussianReward)
+    model.fit(preferences, dataset, seed=0)
+    variance = torch.exp(2.0 * model.preset_log_std()) * 2 * 24
+    assert float(variance.sqrt()) == pytest.approx(3.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        (BradleyTerryConfig, {"epochs": 0}),
+        (BradleyTerryConfig, {"hidden": []}),
+        (PearlConfig, {"members": 0}),
+        (PearlConfig, {"preset_std": -1.0}),
+        (PearlTransformerConfig, {"width": 30, "heads": 4}),
+    ],
+)
+def test_wrong_settings_are_refused(config: Any, setting: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="reward"):
+        config(**setting)

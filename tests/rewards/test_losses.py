@@ -1,0 +1,82 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from robopref.rewards.losses import bradley_terry_loss, entropy_hinge, gaussian_preference_loss
+
+ONES = torch.ones(1)
+
+
+def bradley_terry(logit: float, label: float) -> float:
+    return float(bradley_terry_loss(torch.tensor([[logit]]), torch.tensor([label]), ONES))
+
+
+def gaussian(mean: float, std: float, label: float, samples: int = 1) -> float:
+    noise = torch.randn(samples, 1, 1, generator=torch.Generator().manual_seed(0))
+    logit, spread = torch.tensor([[mean]]), torch.tensor([[std]])
+    return float(gaussian_preference_loss(logit, spread, noise, torch.tensor([label]), ONES))
+
+
+@pytest.mark.parametrize("label", [0.0, 0.3, 1.0])
+def test_equal_sums_cost_log_2(label: float) -> None:
+    assert bradley_terry(0.0, label) == pytest.approx(math.log(2.0))
+    assert gaussian(0.0, 0.0, label) == pytest.approx(math.log(2.0))
+
+
+def test_bradley_terry_worked_number() -> None:
+    # P = sigmoid(log 3) = 3/4
+    assert bradley_terry(math.log(3.0), 1.0) == pytest.approx(math.log(4.0 / 3.0))
+    assert bradley_terry(math.log(3.0), 0.0) == pytest.approx(math.log(4.0))
+    soft = 0.25 * math.log(4.0 / 3.0) + 0.75 * math.log(4.0)
+    assert bradley_terry(math.log(3.0), 0.25) == pytest.approx(soft)
+
+
+def test_swapping_the_sides_flips_the_label() -> None:
+    assert bradley_terry(1.3, 0.2) == pytest.approx(bradley_terry(-1.3, 0.8))
+    assert gaussian(1.3, 0.0, 0.2) == pytest.approx(gaussian(-1.3, 0.0, 0.8))
+
+
+def test_confidence_weighs_pairs() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0]]), torch.tensor([1.0, 1.0])
+    both = bradley_terry_loss(logits, labels, torch.tensor([2.0, 0.0]))
+    assert float(both) == pytest.approx(bradley_terry(2.0, 1.0))
+
+
+def test_members_are_kept_apart() -> None:
+    logits = torch.tensor([[0.0], [math.log(3.0)]])
+    losses = bradley_terry_loss(logits, torch.ones(1), ONES)
+    torch.testing.assert_close(losses, torch.tensor([math.log(2.0), math.log(4.0 / 3.0)]))
+
+
+def test_gaussian_without_spread_is_bradley_terry() -> None:
+    assert gaussian(1.7, 0.0, 0.9, samples=5) == pytest.approx(bradley_terry(1.7, 0.9))
+
+
+def test_gaussian_is_the_log_of_the_expected_probability() -> None:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    expected = np.sum(weights / (1.0 + np.exp(-(1.0 + 3.0 * nodes)))) / np.sqrt(2.0 * np.pi)
+    assert gaussian(1.0, 3.0, 1.0, samples=200_000) == pytest.approx(-math.log(expected), abs=5e-3)
+
+
+def test_a_wide_gaussian_pulls_no_harder_on_a_wrong_pair() -> None:
+    """Gradient of the loss at a confident mean, for the right and for the flipped label."""
+    noise = torch.randn(100_000, 1, 1, generator=torch.Generator().manual_seed(0))
+
+    def pull(std: float, label: float) -> float:
+        mean = torch.tensor([[5.0]], requires_grad=True)
+        spread, labels = torch.tensor([[std]]), torch.tensor([label])
+        gaussian_preference_loss(mean, spread, noise, labels, ONES).sum().backward()
+        assert mean.grad is not None
+        return abs(float(mean.grad))
+
+    assert pull(0.01, 0.0) / pull(0.01, 1.0) > 100
+    assert pull(50.0, 0.0) / pull(50.0, 1.0) < 1.3
+
+
+def test_entropy_hinge_acts_below_the_preset_on_real_steps_only() -> None:
+    log_std = torch.tensor([[[0.0, -1.0, -9.0]], [[1.0, 2.0, 0.0]]])
+    weights = torch.tensor([[1.0, 1.0, 0.0]])
+    gaps = entropy_hinge(log_std, torch.tensor(0.5), weights)
+    torch.testing.assert_close(gaps, torch.tensor([(0.5 + 1.5) / 2.0, 0.0]))
