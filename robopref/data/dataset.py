@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
 from robopref.structures import Array, Trajectory
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -88,36 +90,35 @@ class TrajectoryDataset:
                 f"({sorted(map(str, signatures))[:2]}); convert them to one form first"
             )
 
-        def pack(parts: list[Array], dtype: type | None = None) -> Array:
-            return np.ascontiguousarray(np.concatenate(parts), dtype=dtype)
-
         first = trajectories[0]
         behaviours = tuple(trajectory.behaviour for trajectory in trajectories)
         seeds = tuple(trajectory.seed for trajectory in trajectories)
         return TrajectoryDataset(
             observations={
-                name: pack(
+                name: _pack(
                     [trajectory.observations[name] for trajectory in trajectories],
                     np.uint8 if values.dtype == np.uint8 else np.float32,
                 )
                 for name, values in first.observations.items()
             },
-            actions=pack([trajectory.actions for trajectory in trajectories], np.float32),
-            rewards=pack([trajectory.rewards for trajectory in trajectories], np.float32),  # type: ignore[arg-type]
-            terminated=pack([trajectory.terminated for trajectory in trajectories], np.bool_),  # type: ignore[arg-type]
-            truncated=pack([trajectory.truncated for trajectory in trajectories], np.bool_),  # type: ignore[arg-type]
-            success=pack([trajectory.success for trajectory in trajectories], np.bool_),  # type: ignore[arg-type]
+            actions=_pack([t.actions for t in trajectories], np.float32),
+            rewards=_pack([t.rewards for t in trajectories], np.float32),
+            terminated=_pack([t.terminated for t in trajectories], np.bool_),
+            truncated=_pack([t.truncated for t in trajectories], np.bool_),
+            success=_pack([t.success for t in trajectories], np.bool_),
             lengths=np.array([len(trajectory) for trajectory in trajectories], dtype=np.int64),
             factors={
-                name: pack([trajectory.factors[name] for trajectory in trajectories], np.float32)
+                name: _pack([t.factors[name] for t in trajectories], np.float32)
                 for name in first.factors
             },
             interventions=None
             if first.interventions is None
-            else pack([t.interventions for t in trajectories], np.bool_),  # type: ignore[arg-type, misc]
+            else _pack(
+                [t.interventions for t in trajectories if t.interventions is not None], np.bool_
+            ),
             states=None
             if first.states is None
-            else pack([t.states for t in trajectories if t.states is not None], np.float64),
+            else _pack([t.states for t in trajectories if t.states is not None], np.float64),
             behaviours=behaviours if any(behaviours) else (),
             seeds=seeds if any(seed is not None for seed in seeds) else (),
             env_args=dict(env_args or {}),
@@ -215,6 +216,10 @@ class TrajectoryDataset:
             values = self.observations[name]
             digest.update((values if values.dtype == np.uint8 else values.astype("<f4")).tobytes())
         return digest.hexdigest()[:16]
+
+
+def _pack(parts: Sequence[Array], dtype: type[Scalar]) -> NDArray[Scalar]:
+    return np.ascontiguousarray(np.concatenate(parts), dtype=dtype)
 
 
 def _signature(trajectory: Trajectory) -> tuple[object, ...]:

@@ -6,7 +6,6 @@ saved folder, so nothing but paths and plain data crosses the process border.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.policies.base import Policy
 from robopref.policies.registry import load_policy
+from robopref.processes import worker_pool
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,10 @@ def _play_parallel(
     seed: int,
     workers: int,
 ) -> list[Outcome]:
-    # Not fork: OpenMP and OpenGL do not survive it.
-    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
         arguments = (folder, env_id, dict(env_kwargs), seed)
-        with context.Pool(workers, _start_worker, arguments) as pool:
+        with worker_pool(workers, _start_worker, arguments) as pool:
             return list(pool.imap(_play_episode, range(episodes)))
 
 

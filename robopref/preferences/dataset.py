@@ -254,7 +254,8 @@ def load_preferences(path: Path | str) -> Preferences:
         return table[name].to_numpy()
 
     def text(name: str) -> NDArray[np.str_]:
-        return column(name).astype(np.str_)  # type: ignore[no-any-return]
+        values: NDArray[np.str_] = column(name).astype(np.str_)
+        return values
 
     def segments(side: str) -> Segments:
         return Segments(*(column(f"{side}_{name}") for name in ("episode", "start", "length")))
