@@ -182,6 +182,8 @@ def _play_parallel(
     seed: int,
     workers: int,
 ) -> list[Outcome]:
+    # A pool replaces a worker that cannot start, again and again: find out here.
+    _make_fitting(policy, env_id, env_kwargs).close()
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
         arguments = (folder, env_id, dict(env_kwargs), seed)

@@ -102,9 +102,13 @@ def test_success_at_any_and_at_the_last_step() -> None:
     assert result.success_last.sum() < 10
 
 
-def test_unfit_environments_are_refused() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_other_actions_are_refused(workers: int) -> None:
     with pytest.raises(InputError, match=r"takes actions \(2,\), but the policy gives \(3,\)"):
-        evaluate(untrained(action_dim=3), ENV, {}, episodes=1, seed=0)
+        evaluate(untrained(action_dim=3), ENV, {}, episodes=2, seed=0, workers=workers)
+
+
+def test_unfit_environments_are_refused() -> None:
     with pytest.raises(InputError, match=r"expects observations \(B, 5\)"):
         evaluate(untrained(observation_dim=5), ENV, {}, episodes=1, seed=0)
     with pytest.raises(InputError, match="unknown environment"):
