@@ -1,13 +1,17 @@
-"""Worker processes."""
+"""Worker processes, and what memory they take."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.pool import Pool
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
 
 
 def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> Pool:
@@ -19,11 +23,66 @@ def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple
         arguments: must be picklable.
     """
     # Not fork: OpenMP and OpenGL do not survive it.
-    context = multiprocessing.get_context("spawn")
+    with interrupts_ignored():
+        return multiprocessing.get_context("spawn").Pool(workers, initializer, arguments)
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Processes started inside leave Ctrl-C to their parent."""
     if threading.current_thread() is not threading.main_thread():  # only it may touch signals
-        return context.Pool(workers, initializer, arguments)
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # children inherit this
     try:
-        return context.Pool(workers, initializer, arguments)
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class PeakMemory:
+    """Watches the resident memory of this process and all its descendants, as a context.
+
+    Pages that processes share count once for each, so the figure is an upper bound.
+    """
+
+    def __init__(self, interval_s: float = 0.5) -> None:
+        """
+        Args:
+            interval_s: seconds between two looks.
+        """
+        self.bytes = 0
+        """Largest sum seen so far."""
+        self._interval_s = interval_s
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while True:
+            self.bytes = max(self.bytes, _tree_bytes(own))
+            if self._done.wait(self._interval_s):
+                return
+
+
+def _tree_bytes(process: psutil.Process) -> int:
+    total = 0
+    for member in [process, *process.children(recursive=True)]:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return total

@@ -24,10 +24,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 import robopref
 from robopref.cli.help import command_help
+from robopref.cli.runs import CONFIG_FILE
 from robopref.errors import InputError
+from robopref.files import existing_file
 
 HYDRA_BEHAVIOUR = "1.3"
 """Hydra's `version_base`."""
@@ -77,6 +80,8 @@ def run(
     register(f"{command}_schema", schema)
     if {"-h", "--help"} & set(overrides):
         print(command_help(command, action, schema, shipped_folder("configs")))
+    elif any(text.startswith("resume=") for text in overrides):
+        action(stored_config(command, schema, overrides))
     elif SWEEP & set(overrides):
         _sweep(command, schema, [text for text in overrides if text not in SWEEP], action)
     else:
@@ -98,6 +103,19 @@ def compose(command: str, schema: type[Config], overrides: Sequence[str]) -> Con
     )  # for interpolations such as ${hydra:runtime.choices.mix}
     with open_dict(tree):
         del tree["hydra"]
+    return _to_dataclass(command, schema, tree)
+
+
+def stored_config(command: str, schema: type[Config], overrides: Sequence[str]) -> Config:
+    """Returns the config of the run that `resume=` names, with the other overrides on top."""
+    with _one_line_errors(command):
+        typed = OmegaConf.from_dotlist(list(overrides))
+        path = existing_file(Path(str(typed.resume)) / CONFIG_FILE)
+        try:
+            tree = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path), typed)
+        except YAMLError as error:
+            raise InputError(f"{path}: not a YAML file; name the folder of a run") from error
+    assert isinstance(tree, DictConfig)
     return _to_dataclass(command, schema, tree)
 
 

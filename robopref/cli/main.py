@@ -26,7 +26,12 @@ from robopref.errors import InputError
 
 COMMANDS = {
     "collect": ("robopref.cli.collect", "record demonstrations of mixed quality"),
+    "label": ("robopref.cli.label", "label pairs with a scripted teacher"),
     "transfer": ("robopref.cli.transfer", "label a task from another task's preferences"),
+    "train-reward": ("robopref.cli.train_reward", "learn a reward from preferences"),
+    "train": ("robopref.cli.train", "train a policy on a dataset"),
+    "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),
+    "demo": ("robopref.cli.demo", "the whole way, from one task's labels to another's policy"),
     "data": ("robopref.cli.data", "describe and check a dataset file"),
 }
 """Command -> module with `main(arguments)`, imported only when called; one-line summary."""

@@ -26,19 +26,25 @@ def run_folder(command: str, name: str, config: Any) -> Iterator[Path]:
     Args:
         command: the command.
         name: name of the run; the time of day when empty.
-        config: the command's dataclass.
+        config: the command's dataclass; if its option `resume` names a folder, the run goes on
+            there.
 
     Raises:
         InputError: if the run exists or the folder cannot be made.
     """
-    folder = _new_folder(Path("runs") / command, name)
-    with atomic_path(folder / CONFIG_FILE) as temporary:
+    resumed = getattr(config, "resume", "")
+    folder = Path(resumed) if resumed else _new_folder(Path("runs") / command, name)
+    path = folder / CONFIG_FILE
+    before = path.read_bytes() if path.exists() else b""
+    with atomic_path(path) as temporary:
         temporary.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
     try:
         yield folder
     except InputError:
-        if [path.name for path in folder.iterdir()] == [CONFIG_FILE]:
-            (folder / CONFIG_FILE).unlink()
+        if before:
+            path.write_bytes(before)
+        elif [entry.name for entry in folder.iterdir()] == [CONFIG_FILE]:
+            path.unlink()
             folder.rmdir()
         raise
 

@@ -1,0 +1,79 @@
+"""Videos: pictures into H.264, and recorded episodes into pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robopref.environments import make_env
+from robopref.errors import InputError
+from robopref.files import atomic_path
+from robopref.structures import Trajectory
+
+FRAMES_PER_SECOND = 25
+"""A frame every second step of 1/80 s, so motion is shown at five eighths of its speed."""
+
+
+def write_mp4(path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECOND) -> None:
+    """Writes H.264 that browsers play, atomically.
+
+    Args:
+        path: the file.
+        frames: (frames, height, width, 3), height and width even.
+        fps: frames per second.
+    """
+    from imageio_ffmpeg import write_frames
+
+    height, width = frames.shape[1:3]
+    options = ["-crf", "26", "-preset", "slow", "-threads", "1", "-movflags", "+faststart"]
+    with atomic_path(path) as temporary:
+        writer = write_frames(
+            temporary,
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            quality=None,
+            macro_block_size=2,
+            output_params=options,
+            ffmpeg_log_level="error",
+        )
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+
+
+def replay(
+    trajectory: Trajectory, env_id: str, env_kwargs: Mapping[str, Any], every: int = 2
+) -> NDArray[np.uint8]:
+    """Pictures of a recorded episode, from its simulator states.
+
+    Args:
+        trajectory: with `states`.
+        env_id: Gymnasium id of the environment it was recorded in.
+        env_kwargs: arguments of the environment, such as camera and image size.
+        every: steps between two pictures.
+
+    Returns:
+        (frames, height, width, 3)
+
+    Raises:
+        InputError: if there are no states or no picture can be taken.
+    """
+    if trajectory.states is None:
+        raise InputError("the episode has no simulator states to show; load them with the data")
+    env = make_env(env_id, **{**env_kwargs, "render_mode": "rgb_array"})
+    base: Any = env.unwrapped
+    try:
+        frames = []
+        env.reset(seed=trajectory.seed)
+        for state in trajectory.states[:-1:every]:
+            base.set_state(state)
+            frames.append(base.render())
+    finally:
+        env.close()
+    return np.stack(frames)

@@ -1,0 +1,116 @@
+"""Offline training with evaluations on the way, and what is in a run's folder afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.errors import InputError
+from robopref.evaluation.rollout import EvaluationResult, evaluate
+from robopref.files import read_json, write_json
+from robopref.policies.base import Policy
+from robopref.structures import TransitionBatch
+from robopref.training.logger import MetricsLogger, read_metrics
+from robopref.training.offline import OfflineTrainingConfig, train_offline
+
+POLICY_FOLDER, CURVE_FOLDER, RESULT_FILE = "policy", "evaluation", "evaluation.json"
+"""In a run's folder: the trained policy, metrics of the evaluations on the way, the last one."""
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+"""Told updates done and metrics."""
+
+
+@dataclass
+class EvaluationConfig:
+    """When a policy is tried in its environment, and for how long."""
+
+    episodes: int = 50
+    """Episodes after the last update; 0 trains without an environment."""
+    every: int = 5_000
+    """Updates between two evaluations on the way."""
+    episodes_on_the_way: int = 10
+    """Episodes of each of those; 0 looks at the end only."""
+    seed: int = 0
+    """Seed of starts and goals; equal ones for every policy."""
+
+    def __post_init__(self) -> None:
+        least = {"episodes": 0, "every": 1, "episodes_on_the_way": 0, "seed": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(
+                    f"evaluation.{name}={getattr(self, name)}: must be at least {minimum}"
+                )
+
+
+def train_and_evaluate(
+    policy: Policy,
+    transitions: TransitionBatch,
+    training: OfflineTrainingConfig,
+    evaluation: EvaluationConfig,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    run_dir: Path,
+    on_metrics: OnMetrics = lambda step, metrics: None,
+) -> dict[str, float]:
+    """Trains `policy` in place, saves it, and evaluates it; goes on where `run_dir` left off.
+
+    Args:
+        policy: as made.
+        transitions: the data.
+        training: length and seed.
+        evaluation: when and how long to evaluate.
+        env_id: Gymnasium id; not made when `evaluation.episodes` is 0.
+        env_kwargs: arguments of the environment.
+        run_dir: gets what `train_offline` writes, `evaluation/metrics.jsonl` with a line per
+            evaluation on the way, `policy/`, and `evaluation.json`.
+        on_metrics: told updates done and metrics of the training at every line.
+
+    Returns:
+        The last metrics of the training.
+
+    Raises:
+        InputError: as `train_offline` and `evaluate`.
+    """
+    curve = run_dir / CURVE_FOLDER
+    metrics: dict[str, float] = {}
+    for step in _stops(training.updates, evaluation):
+        until = OfflineTrainingConfig(**{**vars(training), "updates": step})
+        metrics = train_offline(policy, transitions, until, run_dir, on_metrics)
+        seen = {line["step"] for line in read_metrics(curve)}
+        if step < training.updates and step not in seen:
+            result = evaluate(
+                policy, env_id, env_kwargs, evaluation.episodes_on_the_way, evaluation.seed
+            )
+            with MetricsLogger(curve, step) as logger:
+                logger.log(step, result.summary)
+    policy.save(run_dir / POLICY_FOLDER)
+    if evaluation.episodes:
+        result = evaluate(policy, env_id, env_kwargs, evaluation.episodes, evaluation.seed)
+        save_result(run_dir / RESULT_FILE, result)
+    return metrics
+
+
+def _stops(updates: int, evaluation: EvaluationConfig) -> list[int]:
+    """Updates after which training pauses."""
+    if not evaluation.episodes or not evaluation.episodes_on_the_way:
+        return [updates]
+    return [*range(evaluation.every, updates, evaluation.every), updates]
+
+
+def save_result(path: Path, result: EvaluationResult) -> None:
+    """Writes the outcome of every episode as JSON, atomically."""
+    write_json(path, {name: values.tolist() for name, values in vars(result).items()})
+
+
+def load_result(path: Path) -> EvaluationResult:
+    """Reads what `save_result` wrote.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+    """
+    content = read_json(path)
+    return EvaluationResult(**{name: np.asarray(values) for name, values in content.items()})
