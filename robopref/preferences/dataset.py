@@ -251,7 +251,7 @@ def load_preferences(path: Path | str) -> Preferences:
             raise InputError(f"{path}: column {field.name} has empty cells; mend or drop the rows")
 
     def column(name: str) -> Any:
-        return table[name].to_numpy()
+        return np.array(table[name].to_numpy())  # a copy: Arrow's memory is read-only
 
     def text(name: str) -> NDArray[np.str_]:
         values: NDArray[np.str_] = column(name).astype(np.str_)

@@ -1,0 +1,97 @@
+"""Labels pairs of segments of a dataset with a scripted teacher, who reads the true reward.
+
+Teachers are those of B-Pref: oracle, mistake, noisy, skip, myopic, equal; every irrationality is
+an option of its own. A teacher that skips pairs leaves fewer labels than pairs.
+
+Examples:
+  robopref label dataset=button.hdf5 output=button.parquet
+  robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
+  robopref label dataset=button.hdf5 labeler=myopic segment_length=50
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from robopref.cli.config import register, run
+from robopref.cli.runs import run_folder
+from robopref.errors import InputError
+from robopref.files import write_json
+from robopref.preferences.teachers import TEACHERS, TeacherConfig
+
+
+@dataclass
+class LabelConfig:
+    """Options of `robopref label`."""
+
+    dataset: str = MISSING
+    """robomimic HDF5 file with true rewards."""
+    labeler: TeacherConfig = field(default_factory=TeacherConfig)
+    """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities."""
+    pairs: int = 300
+    """Different pairs to ask about, drawn uniformly."""
+    segment_length: int = 0
+    """Steps of a segment; whole episodes when 0."""
+    seed: int = 0
+    """Seed of the pairs and of the teacher."""
+    annotator: str = MISSING
+    """Name written into every row, the teacher's when not given."""
+    output: str = ""
+    """The Parquet file; preferences.parquet in the run's folder when empty."""
+    name: str = ""
+    """Name of the run's folder under runs/label, the time of day when empty."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("pairs", 1), ("segment_length", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with the given Hydra overrides."""
+    for name, preset in TEACHERS.items():
+        register(f"labeler/{name}", preset)
+    run("label", LabelConfig, arguments, label)
+
+
+def label(config: LabelConfig) -> None:
+    """Writes the preferences and says how many there are."""
+    from datetime import UTC, datetime
+
+    from robopref.data.robomimic import load_dataset
+    from robopref.data.segments import all_segments, whole_episodes
+    from robopref.preferences.dataset import save_preferences
+    from robopref.preferences.queries import uniform_pairs
+    from robopref.preferences.teachers import scripted_labels
+    from robopref.seeding import numpy_generator
+
+    dataset = load_dataset(config.dataset)
+    segments = (
+        all_segments(dataset, config.segment_length)
+        if config.segment_length
+        else whole_episodes(dataset)
+    )
+    pairs = uniform_pairs(segments, config.pairs, numpy_generator(config.seed, "pairs"))
+    preferences = scripted_labels(
+        dataset,
+        pairs,
+        config.labeler,
+        numpy_generator(config.seed, "teacher"),
+        datetime.now(UTC),
+        annotator=config.annotator,
+    )
+    with run_folder("label", config.name, config) as folder:
+        output = Path(config.output) if config.output else folder / "preferences.parquet"
+        save_preferences(output, preferences)
+        metrics = {
+            "asked": config.pairs,
+            "labelled": len(preferences),
+            "ties": int((preferences.labels == 0.5).sum()),
+            "second_preferred": int((preferences.labels > 0.5).sum()),
+        }
+        write_json(folder / "metrics.json", metrics)
+    print(f"{output}: {len(preferences)} of {config.pairs} pairs labelled by {config.annotator}")

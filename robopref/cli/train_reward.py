@@ -1,0 +1,98 @@
+"""Learns a reward per step from preferences over segments.
+
+reward=pearl is a Gaussian reward that bears wrong labels, pearl_transformer the same on a
+preference transformer, bradley_terry the plain ensemble. The model goes to `reward/` in the run's
+folder. The dataset's true rewards are read only to say how good the learned one is.
+
+Examples:
+  robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet name=drawer
+  robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet reward=bradley_terry
+  robopref train-reward dataset=d.hdf5 preferences=d.parquet test_preferences=test.parquet
+  robopref train-reward -m dataset=d.hdf5 preferences=d.parquet reward.preset_std=2,5,10
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import MISSING
+
+from robopref.cli.config import register, run
+from robopref.cli.runs import run_folder
+from robopref.cli.train import chosen_device
+from robopref.data.robomimic import load_dataset
+from robopref.errors import InputError
+from robopref.evaluation.reward_quality import label_accuracy, reward_quality
+from robopref.files import write_json
+from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
+from robopref.rewards.pairwise import PairwiseConfig
+from robopref.rewards.registry import REWARDS, make_reward
+from robopref.rewards.relabel import relabel
+from robopref.training.logger import MetricsLogger
+
+REWARD_FOLDER = "reward"
+"""Where the model stands in the run's folder."""
+
+
+@dataclass
+class TrainRewardConfig:
+    """Options of `robopref train-reward`."""
+
+    dataset: str = MISSING
+    """robomimic HDF5 file that was labelled."""
+    preferences: str = MISSING
+    """Parquet file of labelled pairs."""
+    test_preferences: str = ""
+    """Parquet file of pairs kept aside, to measure label accuracy on; none when empty."""
+    reward: PairwiseConfig = MISSING
+    """The model, pearl when not given; its options are such as reward.epochs, reward.hidden and,
+    for both of pearl, reward.preset_std."""
+    seed: int = 0
+    """Seed of weights and batches."""
+    device: str = "auto"
+    """cpu, cuda, or auto for CUDA where there is one."""
+    name: str = ""
+    """Name of the run's folder under runs/train-reward, the time of day when empty."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed}: must be at least 0")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with the given Hydra overrides."""
+    for name, (_, config_class) in REWARDS.items():
+        register(f"reward/{name}_schema", config_class)
+    run("train-reward", TrainRewardConfig, arguments, train_reward)
+
+
+def train_reward(config: TrainRewardConfig) -> None:
+    """Fits, saves and measures one reward model."""
+    torch.set_num_threads(1)
+    dataset = load_dataset(config.dataset)
+    preferences = load_preferences(config.preferences)
+    check_informative(preferences)
+    check_dataset(preferences, dataset)
+    test = load_preferences(config.test_preferences) if config.test_preferences else None
+    if test is not None:
+        check_dataset(test, dataset)
+    model = make_reward(config.reward, dataset, config.seed, chosen_device(config.device))
+    with run_folder("train-reward", config.name, config) as folder:
+        with MetricsLogger(folder) as logger:
+            metrics: dict[str, Any] = dict(
+                model.fit(preferences, dataset, config.seed, on_epoch=logger.log)
+            )
+        model.save(folder / REWARD_FOLDER)
+        learned = relabel(dataset, model)
+        metrics |= reward_quality(learned, dataset)
+        if test is not None:
+            metrics["test/accuracy"] = label_accuracy(learned.mean, test, dataset)
+        write_json(folder / "metrics.json", metrics)
+    said = f", {100 * metrics['test/accuracy']:.0f} % of held-out labels right" if test else ""
+    print(
+        f"{folder / REWARD_FOLDER}: {model.name} from {len(preferences)} pairs, rank correlation "
+        f"with the true return {metrics['return_spearman']:.2f}{said}"
+    )

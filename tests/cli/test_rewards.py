@@ -1,0 +1,66 @@
+"""`robopref label` and `robopref train-reward` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robopref.cli import main as cli
+from robopref.data.robomimic import save_dataset
+from robopref.preferences.dataset import load_preferences
+from robopref.rewards.registry import REWARDS, load_reward
+from tests.preferences.small_data import random_dataset
+
+DATA = "dataset=data.hdf5"
+
+
+@pytest.fixture(autouse=True)
+def in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_dataset(Path("data.hdf5"), random_dataset(12, steps=10))
+    save_dataset(Path("other.hdf5"), random_dataset(12, steps=10, seed=1))
+
+
+def test_label_then_learn(capsys):
+    asked = ("label", DATA, "labeler=mistake", "labeler.mistake=0.2", "pairs=40")
+    assert cli.main([*asked, "output=a.parquet"]) == 0
+    assert cli.main([*asked, "output=b.parquet"]) == 0
+    first, second = load_preferences("a.parquet"), load_preferences("b.parquet")
+    assert first.labels.tolist() == second.labels.tolist()
+    assert set(first.annotator) == {"mistake"}
+    assert cli.main(["label", DATA, "segment_length=4", "name=test", "seed=1"]) == 0
+    test = "test_preferences=runs/label/test/preferences.parquet"
+    for reward in REWARDS:
+        learn = ["train-reward", DATA, "preferences=a.parquet", test, "reward.epochs=2"]
+        assert cli.main([*learn, f"reward={reward}", f"name={reward}"]) == 0, capsys.readouterr()
+        folder = Path("runs/train-reward") / reward
+        assert load_reward(folder / "reward").name == reward
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert 0.0 <= metrics["test/accuracy"] <= 1.0
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+        assert (folder / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("label", DATA, "pairs=100"), "pairs=100: 12 segments give between 1 and 66"),
+        (("label", DATA, "segment_length=11"), "segment_length=11: the longest episode"),
+        (("label", "dataset=none.hdf5"), "none.hdf5: no such file"),
+        (("label", DATA, "labeler=guess"), "labeler"),
+        (("train-reward", DATA, "preferences=none.parquet"), "none.parquet: no such file"),
+        (("train-reward", "dataset=other.hdf5", "preferences=a.parquet"), "was given for dataset"),
+        (("train-reward", DATA, "preferences=a.parquet", "reward.epochs=0"), "reward.epochs=0"),
+        (("train-reward", DATA, "preferences=data.hdf5"), "not a Parquet file"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, message, capsys):
+    assert cli.main(["label", DATA, "pairs=20", "output=a.parquet", "name=made"]) == 0
+    capsys.readouterr()
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert message in said
+    assert [path.name for path in Path("runs").rglob("*") if path.is_dir()] == ["label", "made"]
