@@ -7,6 +7,9 @@ reflections a frame on a software rasteriser takes 7 ms instead of 60.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +34,9 @@ class OffscreenRenderer:
         Raises:
             InputError: if no OpenGL library is installed.
         """
+        # Mesa and torch's Triton each bring an LLVM; loaded after Mesa's, Triton's crashes.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("triton._C.libtriton")
         samples = model.vis.quality.offsamples
         model.vis.quality.offsamples = 0
         try:

@@ -177,7 +177,7 @@ def _reason(error: Exception) -> str:
     """What a message of Hydra's says to a user, on one line."""
     if isinstance(error, OverrideParseException):
         return f"{error.override}: is not of the form option=value (quote unusual values)"
-    unknown = re.match(r"Could not override '(.*?)'", str(error))
+    unknown = re.match(r"(?:Could not override|Key) '(.*?)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such option"
     parts = [str(part).split("Config search path")[0] for part in (error, error.__cause__) if part]

@@ -5,7 +5,7 @@ transfers the labels to Drawer Open (none of its own is read), learns a reward a
 tries the policy beside three controls. `report.html` in the run's folder shows it all.
 
 Examples:
-  robopref demo
+  robopref demo name=first
   robopref demo size=quick
   robopref demo source=metaworld/door-close-v3 target=metaworld/window-open-v3 seeds=2
   robopref demo resume=runs/demo/20260101-120000
@@ -30,6 +30,7 @@ from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.segments import whole_episodes
+from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.files import write_json
 from robopref.policies.iql import IQLConfig
@@ -102,6 +103,11 @@ class DemoConfig:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {minimum}")
+        most = self.episodes * (self.episodes - 1) // 2
+        if self.pairs > most:
+            raise InputError(
+                f"pairs={self.pairs}: {self.episodes} episodes give at most {most} different pairs"
+            )
         if self.evaluation.episodes < 1:
             raise InputError("evaluation.episodes=0: the demo compares policies; give at least 1")
 
@@ -138,6 +144,8 @@ def demo(config: DemoConfig) -> None:
 
 def make_results(config: DemoConfig, folder: Path, display: Display) -> DemoResults:
     """Collects, labels, transfers and trains; what is in the folder already stays."""
+    for env in (config.source, config.target):  # a wrong name is to be found out at once
+        make_env(env, horizon=config.horizon).close()
     source, target = (collected(config, folder, side, display) for side in ("source", "target"))
     now = datetime.now(UTC)
     pairs = {

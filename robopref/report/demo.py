@@ -221,16 +221,14 @@ def make_videos(folder: Path, results: DemoResults) -> dict[str, str]:
         InputError: if no picture can be taken.
     """
     first = {run.arm: run for run in reversed(results.runs)}
-    # Before the first picture: torch's optimizers load Triton, which crashes when Mesa's LLVM
-    # is there already.
-    policies = {arm: load_policy(run.folder / POLICY_FOLDER) for arm, run in first.items()}
     run = next(iter(first.values()))
     env_kwargs = {**run.env_kwargs, "image_size": PICTURE_SIZE}
     clips = {
         name: replay(results.target[episode], run.env_id, env_kwargs)
         for name, episode in zip(("best", "worst"), best_and_worst(results.target), strict=True)
     }
-    for arm, policy in policies.items():
+    for arm, run in first.items():
+        policy = load_policy(run.folder / POLICY_FOLDER)
         clips[arm] = record_video(policy, run.env_id, env_kwargs, run.evaluation.seed)
     for name, frames in clips.items():
         write_mp4(folder / f"{name}.mp4", frames)

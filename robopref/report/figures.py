@@ -133,7 +133,7 @@ def label_figure(
         left.set_ylabel("pairs of episodes")
         left.legend(title="In truth the")
         for (method, values), color in zip(labels.items(), (BLUE, ORANGE), strict=True):
-            right.plot(*_kept_accuracy(values, truth), color=color, label=method)
+            right.plot(*kept_accuracy(values, truth), color=color, label=method)
         right.axhline(50, color=GREY, lw=1.2, ls=(0, (4, 4)))
         right.text(100, 51, "guessing", color=GREY, ha="right", va="bottom")
         right.set(xlim=(2, 100), ylim=(min(40, right.get_ylim()[0]), 101))
@@ -144,7 +144,7 @@ def label_figure(
         return as_svg(figure, "labels")
 
 
-def _kept_accuracy(
+def kept_accuracy(
     labels: NDArray[np.float64], truth: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Per cent kept, and per cent right among them, from 5 % of the pairs on."""

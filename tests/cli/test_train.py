@@ -1,0 +1,182 @@
+"""`robopref train` and `robopref evaluate` on the toy task, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from robopref.cli import main as cli
+from robopref.data.robomimic import load_dataset
+from robopref.policies.registry import load_policy
+from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.registry import make_reward
+
+SMALL = (
+    "policy=behavior_cloning",
+    "behavior_cloning.hidden=[16]",
+    "training.updates=60",
+    "training.log_every=10",
+    "training.checkpoint_every=20",
+    "evaluation.episodes=3",
+    "evaluation.every=20",
+    "evaluation.episodes_on_the_way=1",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a dataset of the toy task."""
+    folder = tmp_path_factory.mktemp("toy")
+    collect = ("collect", "env=toy/point-mass-v0", "mix=expert", "horizon=10", "workers=1")
+    assert cli.main([*collect, "episodes=6", f"output={folder / 'toy.hdf5'}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def robopref(folder, tmp_path, monkeypatch, capsys):
+    """Runs a command in a new folder that has the dataset; returns exit code and errors."""
+    (tmp_path / "toy.hdf5").symlink_to(folder / "toy.hdf5")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.main(arguments)
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def weights(run):
+    return load_policy(f"runs/train/{run}/policy").state_dict()
+
+
+def test_train_writes_the_run(robopref, tmp_path):
+    code, error = robopref("train", "dataset=toy.hdf5", *SMALL, "name=a")
+    assert code == 0, error
+    run = tmp_path / "runs/train/a"
+    assert {path.name for path in run.iterdir()} >= {
+        "config.yaml", "metrics.jsonl", "metrics.json", "checkpoints", "policy",
+        "evaluation.json", "evaluation",
+    }  # fmt: skip
+    assert list(run.glob("events.out.tfevents.*"))
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["episodes"] == 3
+    assert metrics["success_low"] <= metrics["success"] <= metrics["success_high"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["rewards"], config["training"]["updates"]) == ("true", 60)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(robopref):
+    assert robopref("train", "dataset=toy.hdf5", *SMALL, "name=whole")[0] == 0
+    assert robopref("train", "dataset=toy.hdf5", *SMALL, "training.updates=40", "name=p")[0] == 0
+    code, error = robopref("train", "resume=runs/train/p", "training.updates=60")
+    assert code == 0, error
+    for name, value in weights("whole").items():
+        assert torch.equal(value, weights("p")[name]), name
+
+
+def test_rewards_come_from_where_they_are_told(robopref, tmp_path):
+    dataset = load_dataset("toy.hdf5")
+    make_reward(BradleyTerryConfig(members=1, hidden=[4]), dataset, 0).save(tmp_path / "reward")
+    iql = ("policy=iql", "iql.hidden=[8]", "training.updates=10", "evaluation.episodes=0")
+    losses = {}
+    for rewards in ("true", "zero", "reward"):
+        code, error = robopref(
+            "train", "dataset=toy.hdf5", *SMALL, *iql, f"rewards={rewards}", f"name=from-{rewards}"
+        )
+        assert code == 0, error
+        metrics = json.loads((tmp_path / f"runs/train/from-{rewards}/metrics.json").read_text())
+        losses[rewards] = metrics["critic_loss"]
+    assert len(set(losses.values())) == 3
+    assert losses["zero"] < min(losses["true"], losses["reward"])
+
+
+def test_evaluate_agrees_with_training(robopref, tmp_path):
+    robopref("train", "dataset=toy.hdf5", *SMALL, "name=a")
+    code, error = robopref(
+        "evaluate", "policy=runs/train/a/policy", "env=toy/point-mass-v0", "horizon=10",
+        "episodes=3", "workers=1", "name=a",
+    )  # fmt: skip
+    assert code == 0, error
+    outcomes = [
+        json.loads((tmp_path / f"runs/{command}/a/evaluation.json").read_text())
+        for command in ("train", "evaluate")
+    ]
+    assert outcomes[0] == outcomes[1]
+    assert json.loads((tmp_path / "runs/evaluate/a/metrics.json").read_text())["episodes"] == 3
+
+
+@pytest.mark.sim
+def test_evaluate_films(robopref, tmp_path):
+    options = ("mix=expert", "episodes=2", "horizon=12", "workers=1", "output=reach.hdf5")
+    assert robopref("collect", "env=metaworld/reach-v3", *options)[0] == 0
+    assert robopref("train", "dataset=reach.hdf5", *SMALL, "name=a")[0] == 0
+    code, error = robopref(
+        "evaluate", "policy=runs/train/a/policy", "env=metaworld/reach-v3", "horizon=12",
+        "episodes=1", "video=true", "workers=1", "name=a",
+    )  # fmt: skip
+    if "rendering needs" in error:
+        pytest.skip(error)
+    assert code == 0, error
+    assert (tmp_path / "runs/evaluate/a/video.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "dataset=: must be given"),
+        (["train", "dataset=none.hdf5"], "none.hdf5: no such file"),
+        (["train", "dataset=toy.hdf5", "policy=ppo"], "policy=ppo: no such policy; choose from"),
+        (["train", "dataset=toy.hdf5", "rewards=none"], "rewards=none: no such folder; give true"),
+        (["train", "dataset=toy.hdf5", "rewards=empty"], "empty/reward.json: no such file"),
+        (["train", "dataset=toy.hdf5", "rewards=other"], "reward bradley_terry: expects 7"),
+        (["train", "dataset=toy.hdf5", "device=gpu9"], "device=gpu9: cannot be used here"),
+        (["train", "dataset=toy.hdf5", "iql.expectile=2"], "iql.expectile: must be within"),
+        (["train", "resume=nowhere"], "nowhere/config.yaml: no such file"),
+        (["train", "resume=damaged"], "damaged/config.yaml: not a YAML file"),
+        (["train", "resume=foreign"], "no such option"),
+        (["evaluate", "policy=empty"], "env=: must be given"),
+        (["evaluate", "policy=empty", "env=toy/point-mass-v0"], "empty/policy.json: no such file"),
+        (["demo", "source=metaworld/pres-v3"], "env=metaworld/pres-v3: unknown environment"),
+        (["demo", "target=metaworld/pres-v3"], "env=metaworld/pres-v3: unknown environment"),
+        (["demo", "size=huge"], "Available options in 'size'"),
+        (["demo", "episodes=3"], "episodes=3: must be at least 4"),
+        (["demo", "episodes=10", "pairs=50"], "pairs=50: 10 episodes give at most 45"),
+        (["demo", "evaluation.episodes=0"], "give at least 1"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(robopref, tmp_path, arguments, message):
+    from dataclasses import replace
+
+    (tmp_path / "empty").mkdir()
+    for name, content in (("damaged", "a: [1"), ("foreign", "colour: red\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(content)
+    dataset = load_dataset("toy.hdf5")
+    wider = replace(dataset, observations={"flat": dataset.flat_observations.repeat(2, 1)[:, 1:]})
+    make_reward(BradleyTerryConfig(), wider, 0).save(tmp_path / "other")
+    before = sorted(tmp_path.rglob("*"))
+    code, error = robopref(*arguments)
+    assert code == 2, error
+    assert error.count("\n") == 1
+    assert message in error
+    files = [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    assert files == [path for path in before if path.is_file()]
+
+
+def test_a_policy_of_another_task_is_refused(robopref):
+    robopref("train", "dataset=toy.hdf5", *SMALL, "name=a")
+    code, error = robopref("evaluate", "policy=runs/train/a/policy", "env=CartPole-v1", "workers=1")
+    assert code == 2
+    assert "env=CartPole-v1" in error
+
+
+def test_resume_refuses_other_settings_and_keeps_the_old(robopref, tmp_path):
+    robopref("train", "dataset=toy.hdf5", *SMALL, "name=a")
+    before = (tmp_path / "runs/train/a/config.yaml").read_text()
+    code, error = robopref("train", "resume=runs/train/a", "training.batch_size=7")
+    assert code == 2
+    assert "was made with batch_size=256, now 7" in error
+    assert (tmp_path / "runs/train/a/config.yaml").read_text() == before
