@@ -91,6 +91,8 @@ class DemoConfig:
     """How long; training.seed is the run's own."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """When and how long policies are tried."""
+    camera: str = "corner4"
+    """Camera of the videos."""
     workers: int = 0
     """Processes, one for each core when 0."""
     resume: str = ""
@@ -167,7 +169,9 @@ def make_results(config: DemoConfig, folder: Path, display: Display) -> DemoResu
     runs = list(arm_runs(config, folder))
     with display.policies(runs) as look:
         run_arms(runs, config.workers, look)
-    return DemoResults(source, target, transfers, labels, true.labels > 0.5, runs)
+    return DemoResults(
+        source, target, transfers, labels, true.labels > 0.5, runs, {"camera": config.camera}
+    )
 
 
 def collected(config: DemoConfig, folder: Path, side: str, display: Display) -> TrajectoryDataset:

@@ -90,6 +90,8 @@ class DemoResults:
     truth: NDArray[np.bool_]
     """(B,): the second episode of the pair is the better one."""
     runs: Sequence[ArmRun]
+    picture: Mapping[str, Any]
+    """Arguments of the target's environment for its videos, such as the camera."""
 
 
 def policy_metrics(runs: Sequence[ArmRun]) -> dict[str, dict[str, float]]:
@@ -222,7 +224,7 @@ def make_videos(folder: Path, results: DemoResults) -> dict[str, str]:
     """
     first = {run.arm: run for run in reversed(results.runs)}
     run = next(iter(first.values()))
-    env_kwargs = {**run.env_kwargs, "image_size": PICTURE_SIZE}
+    env_kwargs = {**run.env_kwargs, "image_size": PICTURE_SIZE, **results.picture}
     clips = {
         name: replay(results.target[episode], run.env_id, env_kwargs)
         for name, episode in zip(("best", "worst"), best_and_worst(results.target), strict=True)

@@ -135,12 +135,12 @@ def label_figure(
         for (method, values), color in zip(labels.items(), (BLUE, ORANGE), strict=True):
             right.plot(*kept_accuracy(values, truth), color=color, label=method)
         right.axhline(50, color=GREY, lw=1.2, ls=(0, (4, 4)))
-        right.text(100, 51, "guessing", color=GREY, ha="right", va="bottom")
+        right.text(100, 49, "guessing", color=GREY, ha="right", va="top")
         right.set(xlim=(2, 100), ylim=(min(40, right.get_ylim()[0]), 101))
         right.set_title("Right labels among the surest")
         right.set_xlabel("surest labels kept (% of pairs)")
         right.set_ylabel("right labels (%)")
-        right.legend(loc="lower left")
+        right.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
         return as_svg(figure, "labels")
 
 
@@ -164,20 +164,27 @@ def reward_figure(
         episodes: title to (T,) learned mean, standard deviation, true reward.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 4.4), layout="constrained")
-        grid: Any = figure.subplots(2, len(episodes), sharex=True, sharey="row", squeeze=False)
+        figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+        grid: Any = figure.subplots(3, len(episodes), sharex=True, sharey="row", squeeze=False)
         for column, (title, (mean, std, true)) in enumerate(episodes.items()):
-            upper, lower = grid[:, column]
+            total, reward, truth = grid[:, column]
             steps = np.arange(len(mean))
-            if std is not None:
-                upper.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.22, lw=0)
-            upper.plot(steps, mean, color=BLUE)
-            upper.axhline(0, color=GREY, lw=0.8)
-            upper.set_title(title)
-            lower.plot(steps, true, color=GREEN)
-            lower.set_xlabel("step of the episode")
-        grid[0, 0].set_ylabel("learned reward\n(log-odds per step)")
-        grid[1, 0].set_ylabel("true reward\n(points per step)")
+            sums = np.cumsum(mean)
+            if std is not None:  # steps are independent, so variances add up
+                spread = np.sqrt(np.cumsum(np.square(std)))
+                total.fill_between(
+                    steps, sums - spread, sums + spread, color=BLUE, alpha=0.22, lw=0
+                )
+            total.plot(steps, sums, color=BLUE)
+            total.set_title(title)
+            reward.plot(steps, mean, color=BLUE)
+            for axes in (total, reward):
+                axes.axhline(0, color=GREY, lw=0.8)
+            truth.plot(steps, true, color=GREEN)
+            truth.set_xlabel("step of the episode")
+        grid[0, 0].set_ylabel("learned score so far\n(log-odds)")
+        grid[1, 0].set_ylabel("learned reward\n(log-odds per step)")
+        grid[2, 0].set_ylabel("true reward\n(points per step)")
         return as_svg(figure, "reward")
 
 
