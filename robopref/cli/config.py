@@ -179,7 +179,12 @@ def _reason(error: Exception) -> str:
         return f"{error.override}: is not of the form option=value (quote unusual values)"
     unknown = re.match(r"(?:Could not override|Key) '(.*?)'", str(error))
     if unknown:
-        return f"{unknown[1]}: no such option"
+        key = re.search(r"full_key: (\S+)\s+object_type=dict", str(error.__cause__))
+        return (
+            f"{key[1]}: not there yet; +{key[1]}= adds it"
+            if key
+            else f"{unknown[1]}: no such option"
+        )
     parts = [str(part).split("Config search path")[0] for part in (error, error.__cause__) if part]
     lines = [line.strip() for part in parts for line in part.splitlines()]
     return " ".join(line for line in lines if not line.startswith(NOISE_LINES))

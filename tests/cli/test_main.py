@@ -94,6 +94,7 @@ def test_sweeps_run_every_combination(robopref, tmp_path):
         (["collect"], "env=: must be given"),
         ([*TOY, "episods=3"], "episods: no such option"),
         ([*TOY, "+new=3"], "new: no such option"),
+        ([*TOY, "mix.shares={random:1}"], "mix.shares.random: not there yet; +mix.shares.random="),
         ([*TOY, "episodes=many"], "'many' of type 'str' could not be converted to Integer"),
         ([*TOY, "episodes=0"], "episodes=0: must be at least 1"),
         ([*TOY, "episodes"], "episodes: is not of the form option=value"),
