@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import psutil
 
 
 def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> Pool:
-    """Starts worker processes that leave Ctrl-C to the process that started them.
+    """Starts worker processes that leave Ctrl-C to the process that started them, and end with it.
 
     Args:
         workers: number of processes.
@@ -24,7 +25,26 @@ def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple
     """
     # Not fork: OpenMP and OpenGL do not survive it.
     with interrupts_ignored():
-        return multiprocessing.get_context("spawn").Pool(workers, initializer, arguments)
+        return multiprocessing.get_context("spawn").Pool(
+            workers, _start_worker, (initializer, arguments)
+        )
+
+
+def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    end_with_parent()
+    initializer(*arguments)
+
+
+def end_with_parent() -> None:
+    """Lets this worker process end when its parent is killed; otherwise it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import trim_mean
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
@@ -100,12 +101,12 @@ def policy_metrics(runs: Sequence[ArmRun]) -> dict[str, dict[str, float]]:
     for arm in dict.fromkeys(run.arm for run in runs):
         results = [load_result(run.folder / RESULT_FILE) for run in runs if run.arm == arm]
         success = interquartile_mean(np.array([[r.success_any.mean()] for r in results]))
-        last = interquartile_mean(np.array([[r.success_last.mean()] for r in results]))
+        last = trim_mean([result.success_last.mean() for result in results], 0.25)
         metrics[arm] = {
             "success_iqm": success.value,
             "success_iqm_low": success.low,
             "success_iqm_high": success.high,
-            "success_last_iqm": last.value,
+            "success_last_iqm": float(last),
             "return_mean": float(np.mean([result.returns.mean() for result in results])),
             "seeds": len(results),
             "episodes": sum(len(result.returns) for result in results),

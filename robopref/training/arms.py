@@ -23,7 +23,7 @@ from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
 from robopref.policies.registry import make_policy
 from robopref.preferences.dataset import load_preferences
-from robopref.processes import interrupts_ignored
+from robopref.processes import end_with_parent, interrupts_ignored
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import relabel
@@ -96,7 +96,8 @@ def run_arms(
         on_look()
         return
     # Not fork: OpenMP and OpenGL do not survive it.
-    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, context, end_with_parent)
     try:
         with interrupts_ignored():
             futures = [executor.submit(make_run, run) for run in open_runs]

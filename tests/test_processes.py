@@ -1,0 +1,55 @@
+"""Worker processes leave no orphans; memory of a process tree is counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+from robopref.processes import PeakMemory
+
+PARENT = """
+import time
+from robopref.processes import worker_pool
+
+if __name__ == "__main__":
+    pool = worker_pool(2, print, ())
+    pool.apply(abs, (1,))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+HUNGRY = "x = bytearray(150_000_000); print('ready', flush=True); import time; time.sleep(60)"
+
+
+def started(*command: str) -> subprocess.Popen[str]:
+    """A process that has said that it is ready."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "ready":
+            return process
+    raise AssertionError("the process ended")
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    parent = started(str(program))
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_peak_memory_counts_children():
+    with PeakMemory(interval_s=0.05) as memory:
+        alone = memory.bytes
+        child = started("-c", HUNGRY)
+        time.sleep(0.3)
+        child.kill()
+        child.wait()
+    assert memory.bytes - alone > 150_000_000
