@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -48,10 +48,8 @@ STYLE: Any = {
         )
     },
 }
-STRENGTH = LinearSegmentedColormap.from_list(
-    "strength", [(0.23, 0.49, 0.85, 0.0), (0.23, 0.49, 0.85, 0.75), (0.10, 0.22, 0.55, 1.0)]
-)
-"""From nothing, which shows the page, to dark blue."""
+STRENGTH = LinearSegmentedColormap.from_list("strength", [(*to_rgb(BLUE), 0.0), to_rgb(BLUE)])
+"""From nothing, which shows the page, to full colour."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def label_figure(
         right.set_title("Right labels among the surest")
         right.set_xlabel("surest labels kept (% of pairs)")
         right.set_ylabel("right labels (%)")
-        right.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
+        right.legend(loc="center right")
         return as_svg(figure, "labels")
 
 
