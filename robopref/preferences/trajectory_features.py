@@ -3,7 +3,7 @@
 What a hand does differs from task to task; that it reaches the object, moves it, and brings it to
 the goal does not. A dataset says in `env_args["entities"]` where its observations hold the
 positions of `hand`, `object` and `goal` (metres, three numbers each): a key of the observations
-and the first index. With hand h, object o, goal g, and subscript 0 for the segment's start:
+and the first index. With hand h, object o, goal g, and subscript 0 for the episode's start:
 
     reach    = 1 - |h - o| / |h_0 - o_0|        the hand has come to the object
     move     = |o - o_0| / 10 cm, at most 1     the object has moved
@@ -49,8 +49,10 @@ def progress_features(dataset: TrajectoryDataset, segments: Segments) -> dict[st
     indices, mask = step_indices(dataset, segments)
     rows = indices + segments.episodes[:, None]
     places = {name: _positions(dataset, name, rows + 1) for name in ("hand", "object", "goal")}
-    # Progress is measured from the observation before the first action.
-    starts = {name: _positions(dataset, name, rows[:, :1]) for name in places}
+    # Progress is measured from the start of the episode, so that a segment in which nothing
+    # happens any more, because the task is done, counts as progress and not as standstill.
+    beginnings = (dataset.offsets[segments.episodes] + segments.episodes)[:, None]
+    starts = {name: _positions(dataset, name, beginnings) for name in places}
     signals: dict[str, Features] = {}
 
     def progress(mover: str, aim: str) -> Features | None:

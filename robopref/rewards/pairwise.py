@@ -26,7 +26,7 @@ from robopref.structures import Segments
 class PairwiseConfig:
     """What all rewards learned from pairs share."""
 
-    actions: bool = True
+    actions: bool = False
     """Whether the reward looks at the action besides the observation."""
     logit_scale: float = 10.0
     """Log-odds of an average segment of the best steps against one of zero reward. Step rewards
