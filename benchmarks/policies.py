@@ -2,8 +2,8 @@
 
 Arms: the true reward, a reward from the oracle's labels of the target itself (`true_labels`),
 PEARL (labels transferred from another task), plain Gromov-Wasserstein with a Bradley-Terry reward
-(`plain_gw`), and zero reward, which is behaviour cloning. Each target has three sources, one per seed, so a
-dozen pairs in all. Finished runs are kept, so a broken-off table is gone on with.
+(`plain_gw`), and zero reward, which is behaviour cloning. Each target has three sources, one per
+seed, so a dozen pairs in all. Finished runs are kept, so a broken-off table is gone on with.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
-from robopref.data.segments import whole_episodes
+from robopref.data.segments import sample_segments
 from robopref.evaluation.statistics import interquartile_mean, mean
 from robopref.policies.iql import IQLConfig
-from robopref.preferences.dataset import save_preferences
-from robopref.preferences.queries import uniform_pairs
+from robopref.preferences.dataset import Preferences, save_preferences
+from robopref.preferences.queries import Pairs, uniform_pairs
 from robopref.preferences.teachers import TEACHERS, scripted_labels
 from robopref.preferences.transfer import PRESETS, transfer_preferences
 from robopref.rewards.bradley_terry import BradleyTerryConfig
@@ -39,7 +39,7 @@ SOURCES = {
 """Target to the source of each seed."""
 ARMS = ("true_reward", "true_labels", "pearl", "plain_gw", "zero_reward")
 UPDATES, QUICK_UPDATES = 2_000, 1_000
-PAIRS = 1_000
+PAIRS, SEGMENTS, SEGMENT_LENGTH = 1_000, 400, 50
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -130,12 +130,12 @@ def _labels(
     if path.is_file():
         return path
     target = load_dataset(target_path)
-    pairs = uniform_pairs(whole_episodes(target), PAIRS, numpy_generator(seed, "target pairs"))
+    pairs = _pairs(target, numpy_generator(seed, "target pairs"))
     if arm == "true_labels":
         preferences = _oracle(target, pairs, seed)
     else:
         origin = load_dataset(data / "mixed" / f"{source}.hdf5")
-        asked = uniform_pairs(whole_episodes(origin), PAIRS, numpy_generator(seed, "pairs"))
+        asked = _pairs(origin, numpy_generator(seed, "source pairs"))
         preset = PRESETS["default" if arm == "pearl" else "pearl_paper"]
         preferences, _ = transfer_preferences(
             origin, _oracle(origin, asked, seed), target, pairs, preset, NOW
@@ -144,5 +144,10 @@ def _labels(
     return path
 
 
-def _oracle(dataset: Any, pairs: Any, seed: int) -> Any:
+def _pairs(dataset: TrajectoryDataset, rng: np.random.Generator) -> Pairs:
+    """Pairs of pieces of episodes; whole episodes leave a reward vaguer about single steps."""
+    return uniform_pairs(sample_segments(dataset, SEGMENTS, SEGMENT_LENGTH, rng), PAIRS, rng)
+
+
+def _oracle(dataset: TrajectoryDataset, pairs: Pairs, seed: int) -> Preferences:
     return scripted_labels(dataset, pairs, TEACHERS["oracle"], numpy_generator(seed, "oracle"), NOW)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -29,7 +30,7 @@ from robopref.cli.runs import run_folder
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
-from robopref.data.segments import whole_episodes
+from robopref.data.segments import sample_segments
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.files import write_json
@@ -37,7 +38,7 @@ from robopref.policies.iql import IQLConfig
 from robopref.preferences.dataset import Preferences, load_preferences, save_preferences
 from robopref.preferences.queries import Pairs, uniform_pairs
 from robopref.preferences.teachers import TEACHERS, scripted_labels
-from robopref.preferences.transfer import PRESETS, TransferConfig, align, transfer_preferences
+from robopref.preferences.transfer import PRESETS, TransferConfig, transfer_preferences
 from robopref.processes import PeakMemory
 from robopref.report.demo import ARMS, DemoResults, label_metrics, policy_metrics, write_report
 from robopref.rewards.bradley_terry import BradleyTerryConfig
@@ -75,8 +76,12 @@ class DemoConfig:
     """Episodes of each task."""
     horizon: int = 200
     """Steps of an episode."""
+    segments: int = 400
+    """Pieces of episodes that comparisons are drawn from, on each task."""
+    segment_length: int = 50
+    """Steps of a piece. A reward learned from whole episodes says less about single steps."""
     pairs: int = 1_000
-    """Pairs of episodes that are compared on each task."""
+    """Pairs of pieces that are compared on each task."""
     seeds: int = 3
     """Runs of each arm, each with its own reward and policy."""
     seed: int = 0
@@ -101,14 +106,20 @@ class DemoConfig:
     """Name of the run's folder under runs/demo, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        least = {"episodes": 4, "horizon": 1, "pairs": 2, "seeds": 1, "seed": 0, "workers": 0}
+        least = {"episodes": 4, "horizon": 1, "segments": 4, "segment_length": 1, "pairs": 2}
+        least |= {"seeds": 1, "seed": 0, "workers": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {minimum}")
-        most = self.episodes * (self.episodes - 1) // 2
+        most = self.segments * (self.segments - 1) // 2
         if self.pairs > most:
             raise InputError(
-                f"pairs={self.pairs}: {self.episodes} episodes give at most {most} different pairs"
+                f"pairs={self.pairs}: {self.segments} segments give at most {most} different pairs"
+            )
+        if self.segment_length > self.horizon:
+            raise InputError(
+                f"segment_length={self.segment_length}: episodes have {self.horizon} steps; "
+                "choose shorter segments"
             )
         if self.evaluation.episodes < 1:
             raise InputError("evaluation.episodes=0: the demo compares policies; give at least 1")
@@ -151,9 +162,7 @@ def make_results(config: DemoConfig, folder: Path, display: Display) -> DemoResu
     source, target = (collected(config, folder, side, display) for side in ("source", "target"))
     now = datetime.now(UTC)
     pairs = {
-        side: uniform_pairs(
-            whole_episodes(dataset), config.pairs, numpy_generator(config.seed, f"{side} pairs")
-        )
+        side: draw_pairs(config, dataset, numpy_generator(config.seed, f"{side} pairs"))
         for side, dataset in (("source", source), ("target", target))
     }
     labels_folder = folder / LABELS_FOLDER
@@ -162,16 +171,23 @@ def make_results(config: DemoConfig, folder: Path, display: Display) -> DemoResu
     presets = {"pearl": config.transfer, "plain_gw": PRESETS["pearl_paper"]}
     labels, transfers = {}, {}
     for arm, preset in presets.items():
-        transferred, _ = transfer_preferences(source, given, target, pairs["target"], preset, now)
+        transferred, transfers[arm] = transfer_preferences(
+            source, given, target, pairs["target"], preset, now
+        )
         save_preferences(labels_folder / f"{arm}.parquet", transferred)
         labels[arm] = transferred.labels
-        transfers[arm] = align(source, given, target, whole_episodes(target), preset)
     runs = list(arm_runs(config, folder))
     with display.policies(runs) as look:
         run_arms(runs, config.workers, look)
     return DemoResults(
         source, target, transfers, labels, true.labels > 0.5, runs, {"camera": config.camera}
     )
+
+
+def draw_pairs(config: DemoConfig, dataset: TrajectoryDataset, rng: np.random.Generator) -> Pairs:
+    """Pairs of pieces of episodes to compare."""
+    segments = sample_segments(dataset, config.segments, config.segment_length, rng)
+    return uniform_pairs(segments, config.pairs, rng)
 
 
 def collected(config: DemoConfig, folder: Path, side: str, display: Display) -> TrajectoryDataset:

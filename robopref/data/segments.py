@@ -118,6 +118,13 @@ def step_indices(
     return first[:, None] + within, mask
 
 
+def segment_returns(dataset: TrajectoryDataset, segments: Segments) -> NDArray[np.float64]:
+    """(B,): undiscounted sum of the true rewards of each segment."""
+    indices, mask = step_indices(dataset, segments)
+    sums: NDArray[np.float64] = np.where(mask, dataset.rewards[indices], 0.0).sum(axis=1)
+    return sums
+
+
 def gather(
     dataset: TrajectoryDataset, segments: Segments, device: torch.device | str = "cpu"
 ) -> SegmentBatch:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import trim_mean
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.segments import segment_returns
 from robopref.errors import InputError
 from robopref.evaluation.rollout import record_video
 from robopref.evaluation.statistics import interquartile_mean
@@ -85,11 +86,11 @@ class DemoResults:
     target: TrajectoryDataset
     """With simulator states, for its videos."""
     transfers: Mapping[str, Transfer]
-    """Arm (`pearl`, `plain_gw`) to transport between whole episodes."""
+    """Arm (`pearl`, `plain_gw`) to transport between the compared segments."""
     labels: Mapping[str, NDArray[np.float64]]
     """Arm to (B,) transferred labels."""
     truth: NDArray[np.bool_]
-    """(B,): the second episode of the pair is the better one."""
+    """(B,): the second segment of the pair is the better one."""
     runs: Sequence[ArmRun]
     picture: Mapping[str, Any]
     """Arguments of the target's environment for its videos, such as the camera."""
@@ -164,12 +165,16 @@ def write_report(
 
 def make_figures(results: DemoResults) -> dict[str, str]:
     """SVG of each figure, by name."""
-    by_return = np.argsort(results.source.returns), np.argsort(results.target.returns)
     titles = {"pearl": "robopref", "plain_gw": "plain transport"}
     return {
         "plan": plan_figure(
             {
-                titles[arm]: transfer.plan[np.ix_(*by_return)]
+                titles[arm]: transfer.plan[
+                    np.ix_(
+                        np.argsort(segment_returns(results.source, transfer.source_points)),
+                        np.argsort(segment_returns(results.target, transfer.target_points)),
+                    )
+                ]
                 for arm, transfer in results.transfers.items()
             }
         ),

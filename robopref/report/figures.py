@@ -97,8 +97,8 @@ def plan_figure(plans: Mapping[str, NDArray[np.float64]]) -> str:
                 extent=(0, plan.shape[1], 0, plan.shape[0]),
             )
             axes.set_title(title)
-            axes.set_xlabel("target episodes, worst to best (true return)")
-            axes.set_ylabel("source episodes, worst to best (true return)")
+            axes.set_xlabel("target segments, worst to best (true return)")
+            axes.set_ylabel("source segments, worst to best (true return)")
             axes.grid(visible=False)
             axes.plot([0, plan.shape[1]], [0, plan.shape[0]], color=ORANGE, lw=1.2, ls=(0, (4, 4)))
         return as_svg(figure, "plan")
@@ -128,7 +128,7 @@ def label_figure(
         left.axvline(0.5, color=INK, lw=1, ls=(0, (4, 4)))
         left.set_title(f"Transferred labels ({shown})")
         left.set_xlabel("transferred probability that the second is better")
-        left.set_ylabel("pairs of episodes")
+        left.set_ylabel("pairs of segments")
         left.legend(title="In truth the")
         for (method, values), color in zip(labels.items(), (BLUE, ORANGE), strict=True):
             right.plot(*kept_accuracy(values, truth), color=color, label=method)

@@ -6,8 +6,9 @@ task are wrong now and then; the Gaussian keeps such a pair from being learned b
 
 Departures. The paper's value of the preset uncertainty is not known, so it is stated here in
 units that do not depend on the task: the standard deviation of the log-odds of a pair of average
-segments. It is a regulariser, not a calibrated error: predicted intervals are far too wide. On the MLP, members form an ensemble as in the baseline, and its disagreement enters the
-predicted standard deviation.
+segments. It is a regulariser, not a calibrated error: predicted intervals are far too wide. On the
+MLP, members form an ensemble as in the baseline, and its disagreement enters the predicted
+standard deviation.
 
 What it buys (benchmarks/reward_noise.py): with 20 % and more of the labels flipped it beats the
 Bradley-Terry ensemble, with right labels it loses to it, and a Bradley-Terry ensemble of lower
