@@ -64,6 +64,7 @@ def main() -> None:
             estimate = mean(accuracy)
             difference = mean(accuracy - scores["bradley_terry"])  # paired: same labels and seeds
             percent = round(100 * noise)
+            # Intervals are over labels and seeds; how tasks differ is in the columns per dataset.
             headline[f"{name}_accuracy_{percent}"] = round(estimate.value, 4)
             table.append(
                 {
@@ -75,6 +76,8 @@ def main() -> None:
                     "over_bradley_terry": round(difference.value, 4),
                     "over_low": round(difference.low, 4),
                     "over_high": round(difference.high, 4),
+                    "per_dataset": per_dataset(accuracy),
+                    "over_per_dataset": per_dataset(accuracy - scores["bradley_terry"]),
                 }
             )
             print(
@@ -84,6 +87,11 @@ def main() -> None:
                 flush=True,
             )
     write_results(arguments.json, headline, table, ["torch", "numpy", "metaworld"])
+
+
+def per_dataset(scores: NDArray[np.float64]) -> list[float]:
+    """Mean over seeds, in the order of mixes, then tasks."""
+    return [round(float(value), 4) for value in scores.mean(0)]
 
 
 def held_out_accuracy(

@@ -11,8 +11,8 @@ MLP, members form an ensemble as in the baseline, and its disagreement enters th
 standard deviation.
 
 What it buys (benchmarks/reward_noise.py): with 20 % and more of the labels flipped it beats the
-Bradley-Terry ensemble, with right labels it loses to it, and a Bradley-Terry ensemble of lower
-`logit_scale` does as well. So the gain comes from the flatter likelihood.
+Bradley-Terry ensemble in the mean over tasks, not on every task; with right labels it loses to it;
+and a Bradley-Terry ensemble of lower `logit_scale` does as well. The gain is the flatter likelihood.
 """
 
 from __future__ import annotations
