@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from results import parse_arguments, write_results
 from rich.progress import track
 from transfer import benchmark_dataset
 
+from results import parse_arguments, write_results
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import whole_episodes
 from robopref.evaluation.reward_quality import label_accuracy

@@ -12,7 +12,8 @@ standard deviation.
 
 What it buys (benchmarks/reward_noise.py): with 20 % and more of the labels flipped it beats the
 Bradley-Terry ensemble in the mean over tasks, not on every task; with right labels it loses to it;
-and a Bradley-Terry ensemble of lower `logit_scale` does as well. The gain is the flatter likelihood.
+and a Bradley-Terry ensemble of lower `logit_scale` does as well.
+The gain is the flatter likelihood.
 """
 
 from __future__ import annotations
