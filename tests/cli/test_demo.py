@@ -16,7 +16,8 @@ from robopref.report.demo import ARMS
 pytestmark = pytest.mark.sim
 
 TINY = (
-    "demo", "size=quick", "name=tiny", "workers=1", "episodes=6", "horizon=20", "pairs=15", "segment_length=10", "segments=20",
+    "demo", "size=quick", "name=tiny", "workers=1", "episodes=6", "horizon=20", "pairs=15",
+    "segment_length=10", "segments=20",
     "reward.epochs=1", "training.updates=20", "training.log_every=10",
     "training.checkpoint_every=10", "evaluation.every=10", "evaluation.episodes=1",
 )  # fmt: skip

@@ -143,7 +143,8 @@ def test_evaluate_films(robopref, tmp_path):
         (["demo", "target=metaworld/pres-v3"], "env=metaworld/pres-v3: unknown environment"),
         (["demo", "size=huge"], "Available options in 'size'"),
         (["demo", "episodes=3"], "episodes=3: must be at least 4"),
-        (["demo", "episodes=10", "pairs=50"], "pairs=50: 10 episodes give at most 45"),
+        (["demo", "segments=10", "pairs=50"], "pairs=50: 10 segments give at most 45"),
+        (["demo", "horizon=20"], "segment_length=50: episodes have 20 steps"),
         (["demo", "evaluation.episodes=0"], "give at least 1"),
     ],
 )
