@@ -38,7 +38,7 @@ SOURCES = {
 }
 """Target to the source of each seed."""
 ARMS = ("true_reward", "true_labels", "pearl", "plain_gw", "zero_reward")
-UPDATES, QUICK_UPDATES = 2_000, 1_000
+UPDATES = 2_000
 PAIRS, SEGMENTS, SEGMENT_LENGTH = 1_000, 400, 50
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ def policy_table(
     Args:
         data: `<mix>/<task>.hdf5` of the benchmark.
         folder: where runs are kept.
-        quick: one pair, fewer updates.
+        quick: one pair, fewer episodes of evaluation.
 
     Returns:
         One row per arm and target, and success over all targets per arm.
@@ -101,7 +101,7 @@ def _runs(data: Path, folder: Path, sources: dict[str, list[str]], quick: bool) 
         for target, tasks in sources.items():
             if seed >= len(tasks):
                 continue
-            training = OfflineTrainingConfig(updates=QUICK_UPDATES if quick else UPDATES, seed=seed)
+            training = OfflineTrainingConfig(updates=UPDATES, seed=seed)
             path = data / "scarce" / f"{target}.hdf5"
             for arm in ARMS:
                 run_folder = folder / target / f"{arm}-{seed}"
