@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robopref.data.normalization import Standardizer
 from robopref.errors import InputError
-from robopref.files import atomic_path, existing_file, read_json, write_json
+from robopref.networks.persistence import load_weights, save_model
 from robopref.structures import TransitionBatch
-
-DESCRIPTION, WEIGHTS = "policy.json", "weights.safetensors"
 
 
 class Policy(nn.Module, ABC):
@@ -103,18 +99,7 @@ class Policy(nn.Module, ABC):
 
     def save(self, folder: Path) -> None:
         """Writes weights, config, sizes and observation statistics into a folder."""
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with atomic_path(folder / WEIGHTS) as temporary:
-            safetensors.torch.save_file(weights, temporary)
-        write_json(
-            folder / DESCRIPTION,
-            {
-                "policy": self.name,
-                "observation_dim": self.observation_dim,
-                "action_dim": self.action_dim,
-                "config": dataclasses.asdict(self.config),
-            },
-        )
+        save_model(self, "policy", folder)
 
     def load(self, folder: Path) -> Self:
         """Takes the weights and statistics of a saved policy of the same kind and sizes.
@@ -122,26 +107,5 @@ class Policy(nn.Module, ABC):
         Raises:
             InputError: if the folder has none or they do not fit.
         """
-        path = existing_file(folder / WEIGHTS)
-        try:
-            self.load_state_dict(safetensors.torch.load_file(path, device=str(self.device)))
-        except (safetensors.SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path}: damaged or of another policy ({reason}); train or copy it again"
-            ) from error
+        load_weights(self, "policy", folder)
         return self
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Reads kind, sizes and config of a saved policy.
-
-    Raises:
-        InputError: if the file is missing, not JSON, or lacks an entry.
-    """
-    path = folder / DESCRIPTION
-    description = read_json(path)
-    wanted = {"policy", "observation_dim", "action_dim", "config"}
-    if not isinstance(description, dict) or not wanted <= description.keys():
-        raise InputError(f"{path}: lacks one of {sorted(wanted)}; it is not a saved policy")
-    return description

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from robopref.errors import InputError
-from robopref.policies.base import Policy, read_description
+from robopref.networks.persistence import read_description
+from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.iql import IQL, IQLConfig
 from robopref.seeding import torch_generator
@@ -29,7 +30,7 @@ def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Polic
         InputError: if the folder holds no sound policy.
     """
     folder = Path(folder)
-    description = read_description(folder)
+    description = read_description("policy", folder)
     name = description["policy"]
     if name not in POLICIES:
         raise InputError(

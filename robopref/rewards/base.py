@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
-from robopref.files import atomic_path, existing_file, read_json, write_json
+from robopref.networks.persistence import load_weights, save_model
 from robopref.preferences.dataset import Preferences
 from robopref.structures import SegmentBatch
-
-DESCRIPTION, WEIGHTS = "reward.json", "weights.safetensors"
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Told the number of epochs done and their metrics."""
@@ -92,18 +87,7 @@ class RewardModel(nn.Module, ABC):
 
     def save(self, folder: Path) -> None:
         """Writes weights, config, sizes and input statistics into a folder."""
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with atomic_path(folder / WEIGHTS) as temporary:
-            safetensors.torch.save_file(weights, temporary)
-        write_json(
-            folder / DESCRIPTION,
-            {
-                "reward": self.name,
-                "observation_dim": self.observation_dim,
-                "action_dim": self.action_dim,
-                "config": dataclasses.asdict(self.config),
-            },
-        )
+        save_model(self, "reward", folder)
 
     def load(self, folder: Path) -> Self:
         """Takes the weights and statistics of a saved model of the same kind and sizes.
@@ -111,26 +95,5 @@ class RewardModel(nn.Module, ABC):
         Raises:
             InputError: if the folder has none or they do not fit.
         """
-        path = existing_file(folder / WEIGHTS)
-        try:
-            self.load_state_dict(safetensors.torch.load_file(path, device=str(self.device)))
-        except (safetensors.SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path}: damaged or of another reward ({reason}); train or copy it again"
-            ) from error
+        load_weights(self, "reward", folder)
         return self
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Reads kind, sizes and config of a saved reward model.
-
-    Raises:
-        InputError: if the file is missing, not JSON, or lacks an entry.
-    """
-    path = folder / DESCRIPTION
-    description = read_json(path)
-    wanted = {"reward", "observation_dim", "action_dim", "config"}
-    if not isinstance(description, dict) or not wanted <= description.keys():
-        raise InputError(f"{path}: lacks one of {sorted(wanted)}; it is not a saved reward")
-    return description

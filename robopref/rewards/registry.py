@@ -10,7 +10,8 @@ import torch
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
-from robopref.rewards.base import RewardModel, read_description
+from robopref.networks.persistence import read_description
+from robopref.rewards.base import RewardModel
 from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
 from robopref.rewards.pearl import (
     PearlConfig,
@@ -53,7 +54,7 @@ def load_reward(folder: Path | str, device: torch.device | str = "cpu") -> Rewar
         InputError: if the folder holds no sound reward model.
     """
     folder = Path(folder)
-    description = read_description(folder)
+    description = read_description("reward", folder)
     name = description["reward"]
     if name not in REWARDS:
         raise InputError(

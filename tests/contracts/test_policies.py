@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from robopref.errors import InputError
-from robopref.policies.base import DESCRIPTION, WEIGHTS, Policy
+from robopref.networks.persistence import WEIGHTS
+from robopref.policies.base import Policy
 from robopref.policies.registry import POLICIES, load_policy, make_policy
 from robopref.structures import TransitionBatch
 
@@ -82,7 +83,7 @@ def test_saved_and_loaded_acts_the_same(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         loaded.act(batch(5).observations), policy.act(batch(5).observations)
     )
-    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == [DESCRIPTION, WEIGHTS]
+    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == ["policy.json", WEIGHTS]
 
 
 def test_wrong_observations_are_refused(name: str) -> None:
@@ -98,6 +99,6 @@ def test_damaged_folders_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="damaged"):
         load_policy(tmp_path)
-    (tmp_path / DESCRIPTION).write_text('{"policy": "unheard-of"}')
+    (tmp_path / "policy.json").write_text('{"policy": "unheard-of"}')
     with pytest.raises(InputError, match="not a saved policy"):
         load_policy(tmp_path)
