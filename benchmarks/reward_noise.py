@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from transfer import benchmark_dataset
 
 from results import parse_arguments, write_results
 from robopref.data.dataset import TrajectoryDataset
@@ -38,6 +37,7 @@ from robopref.rewards.pearl import PearlConfig
 from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import relabel
 from robopref.seeding import numpy_generator
+from transfer import benchmark_dataset
 
 TASKS = "button-press drawer-open window-open door-close faucet-close sweep-into".split()
 MIXES = ("mixed", "scarce")

@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
+
 from policies import policy_table
 from results import parse_arguments, write_results
-
 from robopref.cli.config import shipped_folder
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
