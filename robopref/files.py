@@ -102,3 +102,21 @@ def existing_file(path: Path | str) -> Path:
         kind = "a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {kind}; check the path")
     return path
+
+
+def check_expansion(path: Path, claimed: int) -> None:
+    """Checks that a compressed file does not claim far more content than its size warrants.
+
+    Args:
+        path: the file.
+        claimed: bytes of content by its own account.
+
+    Raises:
+        InputError: if that is over 200 times the size of the file and over a megabyte.
+    """
+    size = path.stat().st_size
+    if claimed > max(200 * size, 1_000_000):
+        raise InputError(
+            f"{path}: claims {claimed} bytes of content in a file of {size}; it is damaged or made "
+            "to fill the memory, get it again"
+        )

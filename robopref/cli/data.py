@@ -3,6 +3,7 @@
 Usage:
   robopref data info FILE       what is in the file
   robopref data validate FILE   every problem of the file; exit code 2 if there is one
+  robopref data import-labels FORMAT SOURCE DATASET OUTPUT   published labels; see its --help
 
 Examples:
   robopref data info data/metaworld/button-press-v3-mixed.hdf5
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from robopref.cli import import_labels
 from robopref.errors import InputError
 from robopref.files import existing_file
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs `data info` or `data validate`."""
+    if arguments[:1] == ["import-labels"]:
+        import_labels.main(arguments[1:])
+        return
     if not arguments or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return
