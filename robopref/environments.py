@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import gymnasium
 
 from robopref.errors import InputError
+
+ROBOSUITE_TYPE = 1
+"""robomimic's `EnvType.ROBOSUITE_TYPE`."""
 
 
 def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -30,7 +34,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     except ModuleNotFoundError as error:
         raise InputError(
             f"env={env_id}: needs the package {error.name or env_id.split(':')[0]!r}; install it "
-            "(pip install 'robopref[metaworld]' brings Meta-World)"
+            "(pip install 'robopref[metaworld,robosuite]' brings Meta-World and robosuite)"
         ) from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
@@ -39,6 +43,25 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
             f"env={env_id}: does not take all of {', '.join(kwargs)}; choose an environment of "
             "robopref_envs, such as metaworld/reach-v3"
         ) from error
+
+
+def recorded_env(
+    env_args: Mapping[str, Any], observation_keys: Collection[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Gymnasium id and arguments of the environment that a dataset file names.
+
+    robomimic files name robosuite's tasks as robosuite does (`type` 1, `env_name` Lift); which
+    observations they hold is seen from the arrays alone.
+
+    Args:
+        env_args: robomimic's description of the environment.
+        observation_keys: names of the dataset's observations.
+    """
+    name, arguments = str(env_args.get("env_name", "unknown")), env_args.get("env_kwargs", {})
+    if env_args.get("type") != ROBOSUITE_TYPE:
+        return name, dict(arguments)
+    keys = sorted(key for key in observation_keys if not key.endswith("_image"))
+    return f"robosuite/{name}", {**arguments, **({"observation_keys": keys} if keys else {})}
 
 
 def _similar(env_id: str) -> str:

@@ -27,10 +27,46 @@ METAWORLD_TASKS = tuple(
     ).split()
 )
 
+ROBOSUITE_TASKS = {
+    "lift": "Lift",
+    "stack": "Stack",
+    "pick-place": "PickPlace",
+    "pick-place-single": "PickPlaceSingle",
+    "pick-place-milk": "PickPlaceMilk",
+    "pick-place-bread": "PickPlaceBread",
+    "pick-place-cereal": "PickPlaceCereal",
+    "pick-place-can": "PickPlaceCan",
+    "nut-assembly": "NutAssembly",
+    "nut-assembly-single": "NutAssemblySingle",
+    "nut-assembly-square": "NutAssemblySquare",
+    "nut-assembly-round": "NutAssemblyRound",
+    "door": "Door",
+    "wipe": "Wipe",
+    "tool-hang": "ToolHang",
+    "two-arm-lift": "TwoArmLift",
+    "two-arm-peg-in-hole": "TwoArmPegInHole",
+    "two-arm-handover": "TwoArmHandover",
+    "two-arm-transport": "TwoArmTransport",
+}
+"""Name in the Gymnasium id to robosuite's own, which robomimic files use as `env_name`."""
+
 for _task in METAWORLD_TASKS:
     gymnasium.register(
         id=f"metaworld/{_task}",
         entry_point="robopref_envs.metaworld:MetaWorldEnv",
+        kwargs={"task": _task},
+        disable_env_checker=True,
+    )
+for _name, _task in ROBOSUITE_TASKS.items():
+    gymnasium.register(
+        id=f"robosuite/{_name}",
+        entry_point="robopref_envs.robosuite:RobosuiteEnv",
+        kwargs={"task": _task},
+        disable_env_checker=True,
+    )
+    gymnasium.register(
+        id=f"robosuite/{_task}",
+        entry_point="robopref_envs.robosuite:from_recorded",
         kwargs={"task": _task},
         disable_env_checker=True,
     )

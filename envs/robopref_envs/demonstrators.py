@@ -1,17 +1,17 @@
-"""Scripted demonstrators of mixed quality for Meta-World.
+"""Scripted demonstrators of mixed quality, for every suite that has scripted experts.
 
-Each episode is driven by one behaviour. All drive Meta-World's own scripted expert; they differ in
-what they do to it. `Mix` says with which shares they occur. All but `noisy` get action noise of the
+Each episode is driven by one behaviour. All drive the suite's scripted expert; they differ in what
+they do to it. `Mix` says with which shares they occur. All but `noisy` get action noise of the
 same distribution, so that without `noisy` and `random` nothing can be read from the noise alone.
 """
 
 from __future__ import annotations
 
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from metaworld.policies import ENV_POLICY_MAP
 from numpy.typing import NDArray
 
 from robopref_envs.mix import Mix
@@ -24,111 +24,146 @@ BEHAVIOURS: Mapping[str, str] = {
     "noisy": "the expert with much action noise",
     "stop": "the expert until 20 to 95 % of its usual time, then holds still",
     "wrong_object": "the expert, taking object and goal to be 8 to 20 cm away from where they are",
+    "miscalibrated": "as wrong_object, but always to the same side, as by a camera out of place",
     "wrong_goal": "the expert to the object, then drags towards a wrong place",
     "wander": "moves between random points",
     "random": "random actions",
 }
-EXPERT_STEPS: Mapping[str, int] = {
-    "assembly": 90, "basketball": 91, "bin-picking": 105, "box-close": 109, "button-press": 61,
-    "button-press-topdown": 71, "button-press-topdown-wall": 60, "button-press-wall": 68,
-    "coffee-button": 40, "coffee-pull": 82, "coffee-push": 54, "dial-turn": 77,
-    "disassemble": 113, "door-close": 64, "door-lock": 63, "door-open": 72, "door-unlock": 45,
-    "drawer-close": 77, "drawer-open": 91, "faucet-close": 66, "faucet-open": 60, "hammer": 68,
-    "hand-insert": 59, "handle-press": 37, "handle-press-side": 48, "handle-pull": 91,
-    "handle-pull-side": 84, "lever-pull": 83, "peg-insert-side": 80, "peg-unplug-side": 105,
-    "pick-out-of-hole": 115, "pick-place": 52, "pick-place-wall": 84, "plate-slide": 51,
-    "plate-slide-back": 46, "plate-slide-back-side": 53, "plate-slide-side": 45, "push": 62,
-    "push-back": 77, "push-wall": 77, "reach": 45, "reach-wall": 42, "shelf-place": 88,
-    "soccer": 47, "stick-pull": 106, "stick-push": 72, "sweep": 96, "sweep-into": 51,
-    "window-close": 83, "window-open": 91,
-}  # fmt: skip
-"""Steps that the scripted expert of each task needs until success (median of four episodes)."""
+
+Vector = NDArray[np.float64]
 
 
-class MetaWorldDemonstrator:
+class ScriptedExpert(ABC):
+    """What a suite owes the demonstrators; one object per episode.
+
+    Actions are (A,) in [-1, 1]; the first three move the hand, the last one is the gripper.
+    """
+
+    usual_steps: int
+    """Steps that it needs until success."""
+    noise_scale: Vector
+    """(A,): standard deviation of the action noise where the mix says 1."""
+    waypoint_steps: tuple[int, int]
+    """Fewest and (exclusive) most steps spent on the way to a random point."""
+    reach: tuple[Vector, Vector]
+    """Lowest and highest corner of the box of random points, in metres."""
+
+    @abstractmethod
+    def act(self, observation: Any) -> Vector:
+        """(A,): the action that leads on to success."""
+
+    @abstractmethod
+    def towards(self, observation: Any, point: Vector, gripper: float) -> Vector:
+        """(A,): the action that moves the hand straight to a point."""
+
+    @abstractmethod
+    def displace(self, offset: Vector) -> None:
+        """From now on takes object and goal to be (3,) metres away from where they are."""
+
+    def wrong_goal(self, point: Vector) -> Vector:
+        """(3,): where `wrong_goal` drags the object, given a random point."""
+        return point
+
+
+class Demonstrator:
     """Acts for one episode with one behaviour; `act` once per step from the first."""
 
     def __init__(
-        self, task: str, horizon: int, behaviour: str, noise: float, rng: np.random.Generator
+        self,
+        expert: ScriptedExpert,
+        horizon: int,
+        behaviour: str,
+        noise: float,
+        rng: np.random.Generator,
     ) -> None:
+        """
+        Args:
+            expert: fresh one for this episode.
+            horizon: steps of the episode.
+            behaviour: one of `BEHAVIOURS`.
+            noise: standard deviation of the action noise, in the expert's scale.
+            rng: source of all randomness.
+        """
         self.behaviour = behaviour
-        self._expert = ENV_POLICY_MAP[task]()
-        self._noise = noise
+        self._expert = expert
+        self._noise = noise * expert.noise_scale
         self._rng = rng
         self._steps = 0
         self._speed = rng.uniform(0.35, 0.65) if behaviour == "slow" else 1.0
         self._wait = int(rng.uniform(0.15, 0.5) * horizon) if behaviour == "late" else 0
-        expert_steps = EXPERT_STEPS[task.removesuffix("-v3")]
-        self._stop = int(rng.uniform(0.2, 0.95) * expert_steps)
-        self._switch = int(rng.uniform(0.3, 0.95) * expert_steps)
-        self._offset = _horizontal(rng, 0.08, 0.2)
+        self._stop = int(rng.uniform(0.2, 0.95) * expert.usual_steps)
+        self._switch = int(rng.uniform(0.3, 0.95) * expert.usual_steps)
+        offset = _displacement(rng, one_side=behaviour == "miscalibrated")
         self._waypoint = self._random_point()
-        self._waypoint_left = int(rng.integers(30, 60))
+        self._waypoint_left = int(rng.integers(*expert.waypoint_steps))
         self._gripper = rng.uniform(-1.0, 1.0)
+        if behaviour in ("wrong_object", "miscalibrated"):
+            expert.displace(offset)
 
     @staticmethod
-    def draw(task: str, horizon: int, mix: Mix, rng: np.random.Generator) -> MetaWorldDemonstrator:
-        """Draws a behaviour and its noise from the mix."""
-        behaviour, noise = mix.draw(rng)
-        return MetaWorldDemonstrator(task, horizon, behaviour, noise, rng)
+    def draw(
+        expert: ScriptedExpert, horizon: int, mix: Mapping[str, Any], rng: np.random.Generator
+    ) -> Demonstrator:
+        """Draws a behaviour and its noise.
 
-    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(4,): the action for this step, noise included, in [-1, 1]."""
-        action = self._intended(observation.astype(np.float64))
-        noise = self._rng.normal(0.0, 1.0, 4) * self._noise
+        Args:
+            expert: fresh one for this episode.
+            horizon: steps of the episode.
+            mix: fields of `Mix`.
+            rng: source of all randomness.
+
+        Raises:
+            InputError: if the mix is wrong.
+        """
+        behaviour, noise = Mix.parse(mix, BEHAVIOURS).draw(rng)
+        return Demonstrator(expert, horizon, behaviour, noise, rng)
+
+    def act(self, observation: Any) -> NDArray[np.float32]:
+        """(A,): the action for this step, noise included, in [-1, 1]."""
+        action = self._intended(observation)
+        noise = self._rng.normal(0.0, 1.0, len(self._noise)) * self._noise
         self._steps += 1
         return np.clip(action + noise, -1.0, 1.0).astype(np.float32)
 
-    def _intended(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _intended(self, observation: Any) -> Vector:
         match self.behaviour:
             case "random":
-                return self._rng.uniform(-1.0, 1.0, 4)
+                return self._rng.uniform(-1.0, 1.0, len(self._noise))
             case "wander":
                 return self._wander(observation)
             case "late" if self._steps < self._wait:
-                return np.zeros(4)
+                return np.zeros_like(self._noise)
             case "stop" if self._steps >= self._stop:
-                return np.zeros(4)
+                return np.zeros_like(self._noise)
             case "detour" if self._waypoint_left > 0:
                 self._waypoint_left -= 1
-                return self._towards(observation, self._waypoint)
-            case "wrong_object":
-                observation = observation.copy()
-                observation[4:7] += self._offset  # the object
-                observation[36:39] += self._offset  # the goal
-                return self._expert_action(observation)
+                return self._expert.towards(observation, self._waypoint, self._gripper)
             case "wrong_goal" if self._steps >= self._switch:
-                return self._towards(observation, self._waypoint)
+                point = self._expert.wrong_goal(self._waypoint)
+                return self._expert.towards(observation, point, self._gripper)
             case _:
-                action = self._expert_action(observation)
+                action = self._expert.act(observation)
                 action[:3] *= self._speed
                 return action
 
-    def _expert_action(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experts warn that their own constants are high
-            action = np.asarray(self._expert.get_action(observation), dtype=np.float64)
-        return np.clip(action, -1.0, 1.0)
-
-    def _wander(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _wander(self, observation: Any) -> Vector:
         if self._waypoint_left == 0:
             self._waypoint = self._random_point()
-            self._waypoint_left = int(self._rng.integers(30, 60))
+            self._waypoint_left = int(self._rng.integers(*self._expert.waypoint_steps))
             self._gripper = self._rng.uniform(-1.0, 1.0)
         self._waypoint_left -= 1
-        return self._towards(observation, self._waypoint)
+        return self._expert.towards(observation, self._waypoint, self._gripper)
 
-    def _towards(
-        self, observation: NDArray[np.float64], point: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        direction = np.clip(10.0 * (point - observation[:3]), -1.0, 1.0)
-        return np.append(direction, self._gripper)
-
-    def _random_point(self) -> NDArray[np.float64]:
-        return self._rng.uniform([-0.35, 0.45, 0.06], [0.35, 0.85, 0.35])
+    def _random_point(self) -> Vector:
+        return self._rng.uniform(*self._expert.reach)
 
 
-def _horizontal(rng: np.random.Generator, low: float, high: float) -> NDArray[np.float64]:
-    """A horizontal displacement of random direction, its length between `low` and `high` m."""
-    angle, length = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(low, high)
+def _displacement(rng: np.random.Generator, one_side: bool) -> Vector:
+    """A horizontal displacement of 8 to 20 cm: to any side, or away from the robot to its left.
+
+    Errors to all sides cancel in the average of the data, so that a clone still does the task;
+    errors to one side do not.
+    """
+    angle = rng.uniform(0.0, 0.5 * np.pi if one_side else 2.0 * np.pi)
+    length = rng.uniform(0.08, 0.2)
     return np.array([length * np.cos(angle), length * np.sin(angle), 0.0])

@@ -13,8 +13,8 @@ from gymnasium.spaces import Box
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from numpy.typing import NDArray
 
-from robopref_envs.demonstrators import BEHAVIOURS, MetaWorldDemonstrator
-from robopref_envs.mix import Mix
+from robopref_envs.demonstrators import Demonstrator
+from robopref_envs.metaworld_experts import MetaWorldExpert
 from robopref_envs.rendering import OffscreenRenderer
 
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -174,17 +174,14 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         space = self.sawyer.sawyer_observation_space
         return np.clip(self.sawyer._get_obs(), space.low, space.high).astype(np.float32)
 
-    def demonstrator(
-        self, mix: Mapping[str, Any], rng: np.random.Generator
-    ) -> MetaWorldDemonstrator:
+    def demonstrator(self, mix: Mapping[str, Any], rng: np.random.Generator) -> Demonstrator:
         """Draws one scripted demonstrator for the episode that follows.
 
         Args:
             mix: fields of `robopref_envs.mix.Mix`.
             rng: source of all its randomness.
         """
-        parsed = Mix.parse(mix, BEHAVIOURS)
-        return MetaWorldDemonstrator.draw(self.task, self.horizon, parsed, rng)
+        return Demonstrator.draw(MetaWorldExpert(self.task), self.horizon, mix, rng)
 
     def render(self) -> NDArray[np.uint8]:
         """(image_size, image_size, 3): the scene, upright."""

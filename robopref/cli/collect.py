@@ -6,6 +6,7 @@ collection is finished by the same command.
 Examples:
   robopref collect env=metaworld/button-press-v3
   robopref collect env=metaworld/drawer-open-v3 mix=scarce episodes=200 output=scarce.hdf5
+  robopref collect env=robosuite/lift mix=multi_human
   robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
@@ -32,13 +33,13 @@ class CollectConfig:
     """Options of `robopref collect`."""
 
     env: str = MISSING
-    """Gymnasium id, such as metaworld/button-press-v3 (all 50 Meta-World tasks)."""
+    """Gymnasium id, such as metaworld/button-press-v3 or robosuite/lift."""
     mix: dict[str, Any] = field(default_factory=dict)
     """Which behaviours occur how often (mix.shares), and their action noise (mix.noise)."""
     episodes: int = 120
     """Episodes that the file is to hold."""
-    horizon: int = 200
-    """Steps of an episode."""
+    horizon: int = 0
+    """Steps of an episode, the environment's own number when 0."""
     seed: int = 0
     """Seed of goals, behaviours and noise."""
     output: str = MISSING
@@ -49,7 +50,7 @@ class CollectConfig:
     """Name of the run's folder under runs/collect, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("horizon", 1), ("seed", 0), ("workers", 0)):
+        for name, least in (("episodes", 1), ("horizon", 0), ("seed", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
 
@@ -85,7 +86,7 @@ def collect_episodes(config: CollectConfig) -> None:
         try:
             collect(
                 config.env,
-                {"horizon": config.horizon},
+                {"horizon": config.horizon} if config.horizon else {},
                 config.mix,
                 config.episodes,
                 config.seed,

@@ -41,8 +41,8 @@ class EvaluateConfig:
     """Gymnasium id, such as metaworld/drawer-open-v3."""
     episodes: int = 50
     """Episodes to play."""
-    horizon: int = 200
-    """Steps of an episode."""
+    horizon: int = 0
+    """Steps of an episode, the environment's own number when 0."""
     seed: int = 0
     """Seed of starts and goals."""
     video: bool = False
@@ -53,7 +53,7 @@ class EvaluateConfig:
     """Name of the run's folder under runs/evaluate, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("horizon", 1), ("seed", 0), ("workers", 0)):
+        for name, least in (("episodes", 1), ("horizon", 0), ("seed", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
 def evaluate_policy(config: EvaluateConfig) -> None:
     """Plays the episodes and writes what came out."""
     policy = load_policy(config.policy)
-    env_kwargs = {"horizon": config.horizon}
+    env_kwargs = {"horizon": config.horizon} if config.horizon else {}
     with run_folder("evaluate", config.name, config) as folder:
         frames = [
             record_video(policy, config.env, env_kwargs, config.seed, episode)

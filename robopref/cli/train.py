@@ -29,7 +29,7 @@ from robopref.cli.runs import run_folder
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
-from robopref.environments import make_env
+from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
 from robopref.files import write_json
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
@@ -161,8 +161,7 @@ def _environment(
     """Gymnasium id and arguments, tried before the long work; empty when none is needed."""
     if not evaluation.episodes:
         return "", {}
-    env_kwargs = dict(dataset.env_args.get("env_kwargs", {}))
-    env_id = str(dataset.env_args.get("env_name", "unknown"))
+    env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations)
     try:
         make_env(env_id, **env_kwargs).close()
     except InputError as error:

@@ -1,9 +1,12 @@
 """Features of segments that mean the same on every task of a robot.
 
 What a hand does differs from task to task; that it reaches the object, moves it, and brings it to
-the goal does not. A dataset says in `env_args["entities"]` where its observations hold the
-positions of `hand`, `object` and `goal` (metres, three numbers each): a key of the observations
-and the first index. With hand h, object o, goal g, and subscript 0 for the episode's start:
+the goal does not. A dataset says in `env_args["entities"]` where the positions of `hand`,
+`object` and `goal` are (metres, three numbers each): `key` and `first` name a key of the
+observations and the first index there; `position` is a fixed place; `offset` is counted from
+where the object lay at the start, such as 10 cm above it. An object that the simulator drops on
+the table has `settled`, the steps until it lies. With hand h, object o, goal g, and subscript 0
+for the episode's start:
 
     reach    = 1 - |h - o| / |h_0 - o_0|        the hand has come to the object
     move     = |o - o_0| / 10 cm, at most 1     the object has moved
@@ -48,11 +51,11 @@ def progress_features(dataset: TrajectoryDataset, segments: Segments) -> dict[st
     """
     indices, mask = step_indices(dataset, segments)
     rows = indices + segments.episodes[:, None]
-    places = {name: _positions(dataset, name, rows + 1) for name in ("hand", "object", "goal")}
     # Progress is measured from the start of the episode, so that a segment in which nothing
     # happens any more, because the task is done, counts as progress and not as standstill.
-    beginnings = (dataset.offsets[segments.episodes] + segments.episodes)[:, None]
-    starts = {name: _positions(dataset, name, beginnings) for name in places}
+    entities = ("hand", "object", "goal")
+    places = {name: _positions(dataset, name, rows + 1, segments.episodes) for name in entities}
+    starts = {name: _start(dataset, name, segments.episodes) for name in entities}
     signals: dict[str, Features] = {}
 
     def progress(mover: str, aim: str) -> Features | None:
@@ -88,11 +91,37 @@ def progress_features(dataset: TrajectoryDataset, segments: Segments) -> dict[st
     return {name: _summary(signal, mask) for name, signal in signals.items()}
 
 
-def _positions(dataset: TrajectoryDataset, entity: str, rows: NDArray[np.int64]) -> Features | None:
-    """(B, T, 3) positions of an entity, None when the dataset has no such entity."""
+def _start(dataset: TrajectoryDataset, entity: str, episodes: NDArray[np.int64]) -> Features | None:
+    """(B, 1, 3): where an entity is at the start of its episode, once it lies still."""
+    settled = int(dict(dataset.env_args.get("entities", {})).get(entity, {}).get("settled", 0))
+    steps = np.minimum(settled, dataset.lengths[episodes])
+    rows = dataset.offsets[episodes] + episodes + steps
+    return _positions(dataset, entity, rows[:, None], episodes)
+
+
+def _positions(
+    dataset: TrajectoryDataset,
+    entity: str,
+    rows: NDArray[np.int64],
+    episodes: NDArray[np.int64],
+) -> Features | None:
+    """(B, T, 3) positions of an entity, None when the dataset has no such entity.
+
+    Args:
+        dataset: the episodes.
+        entity: its name.
+        rows: (B, T) rows of the observations.
+        episodes: (B,) of the same rows.
+    """
     place = dict(dataset.env_args.get("entities", {})).get(entity)
     if place is None:
         return None
+    if "position" in place:
+        return np.broadcast_to(_point(dataset, entity, place["position"]), (*rows.shape, 3))
+    if "offset" in place:
+        begin = _start(dataset, "object", episodes)
+        offset = _point(dataset, entity, place["offset"])
+        return None if begin is None else np.broadcast_to(begin + offset, (*rows.shape, 3))
     key, first = str(place["key"]), int(place.get("first", 0))
     if key not in dataset.observations or dataset.observations[key].shape[-1] < first + 3:
         raise InputError(
@@ -100,6 +129,20 @@ def _positions(dataset: TrajectoryDataset, entity: str, rows: NDArray[np.int64])
             f"{first}, which the file does not have; mend env_args['entities']"
         )
     return dataset.observations[key][rows, first : first + 3].astype(np.float64)
+
+
+def _point(dataset: TrajectoryDataset, entity: str, numbers: object) -> Features:
+    """(3,): checked numbers of an entity."""
+    try:
+        point = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError):
+        point = np.empty(0)
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise InputError(
+            f"{dataset.source}: entity {entity!r} needs three numbers in metres, found {numbers}; "
+            "mend env_args['entities']"
+        )
+    return point
 
 
 def _summary(signal: Features, mask: NDArray[np.bool_]) -> Features:
