@@ -40,21 +40,54 @@ class EnsembleMLP(nn.Module):
     Faster than a loop over members, most of all where networks and batches are small.
     """
 
-    def __init__(self, members: int, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+    def __init__(
+        self,
+        members: int,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        layer_norm: bool = False,
+    ) -> None:
+        """
+        Args:
+            members: `E`.
+            inputs: input features.
+            hidden: width of each hidden layer.
+            outputs: output features.
+            layer_norm: whether hidden layers are normalised before the ReLU.
+        """
         super().__init__()
         self.members = members
         sizes = [inputs, *hidden, outputs]
         self.layers = nn.ModuleList(
             EnsembleLinear(members, before, after) for before, after in itertools.pairwise(sizes)
         )
+        self.norms = nn.ModuleList(
+            EnsembleLayerNorm(members, width) for width in (hidden if layer_norm else ())
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, inputs), shared by all members, or (E, B, inputs), to (E, B, outputs)."""
         x = inputs if inputs.ndim == 3 else inputs.expand(self.members, *inputs.shape)
-        for layer in self.layers[:-1]:
-            x = functional.relu(layer(x))
+        for number, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            x = functional.relu(self.norms[number](x) if self.norms else x)
         last: Tensor = self.layers[-1](x)
         return last
+
+
+class EnsembleLayerNorm(nn.Module):
+    """Layer normalisation (Ba, Kiros and Hinton 2016), each member with its own scale and shift."""
+
+    def __init__(self, members: int, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(members, 1, width))
+        self.shift = nn.Parameter(torch.zeros(members, 1, width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(E, B, width) to the same."""
+        normal = functional.layer_norm(inputs, inputs.shape[-1:])
+        return torch.addcmul(self.shift, normal, self.scale)
 
 
 @torch.no_grad()

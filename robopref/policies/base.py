@@ -45,9 +45,20 @@ class Policy(nn.Module, ABC):
     def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
         """(B, D) standardised observations to (B, A) random actions."""
 
+    @property
+    def batches_per_update(self) -> int:
+        """How many batches one `update` takes, side by side in one."""
+        return 1
+
     @abstractmethod
-    def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
+    def update(
+        self, batch: TransitionBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Learns from one batch.
+
+        Args:
+            batch: transitions with raw observations.
+            generator: source of randomness of learners that need one, on the policy's device.
 
         Returns:
             Named scalars as tensors without gradient, so that no step waits for the device.

@@ -66,7 +66,9 @@ class BehaviorCloning(Policy):
         """(B, D) standardised observations to (B, A) random actions."""
         return self.averaged_actor.sample(observations, generator)
 
-    def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
+    def update(
+        self, batch: TransitionBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """One gradient step; rewards are not read."""
         log_probs = self.actor.log_prob(self.standardizer(batch.observations), batch.actions)
         loss = weighted_regression_loss(log_probs, torch.ones_like(log_probs))

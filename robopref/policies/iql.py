@@ -98,7 +98,9 @@ class IQL(Policy):
         """(B, D) standardised observations to (B, A) random actions."""
         return self.averaged_actor.sample(observations, generator)
 
-    def update(self, batch: TransitionBatch) -> dict[str, Tensor]:
+    def update(
+        self, batch: TransitionBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """One step of Algorithm 1 on all networks."""
         config = self.config
         observations = self.standardizer(batch.observations)

@@ -1,7 +1,8 @@
-"""Equations of offline policy learning as functions of tensors.
+"""Equations of policy learning as functions of tensors.
 
 IQL is Kostrikov, Nair and Levine 2021, "Offline Reinforcement Learning with Implicit
-Q-Learning", arXiv 2110.06169.
+Q-Learning", arXiv 2110.06169. SAC is Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and
+Applications", arXiv 1812.05905.
 """
 
 from __future__ import annotations
@@ -63,3 +64,36 @@ def weighted_regression_loss(log_probs: Tensor, weights: Tensor) -> Tensor:
         weights: (B,) no gradient flows into them.
     """
     return -(weights.detach() * log_probs).mean()
+
+
+def soft_value(values: Tensor, log_probs: Tensor, temperature: Tensor | float) -> Tensor:
+    """(B,) `min_e Q_e(s', a') - alpha log pi(a' | s')` (SAC, eq. 3, with the smaller critic).
+
+    Args:
+        values: (E, B) of the target critics at an action drawn from the policy.
+        log_probs: (B,) of that action.
+        temperature: alpha; 0 leaves the entropy out of the backup.
+    """
+    return values.amin(0) - temperature * log_probs
+
+
+def soft_actor_loss(values: Tensor, log_probs: Tensor, temperature: Tensor) -> Tensor:
+    """() mean of `alpha log pi(a | s) - Q(s, a)` (SAC, eq. 7), `a` drawn with gradient.
+
+    Args:
+        values: (B,)
+        log_probs: (B,)
+        temperature: () no gradient flows into it.
+    """
+    return (temperature.detach() * log_probs - values).mean()
+
+
+def temperature_loss(log_temperature: Tensor, log_probs: Tensor, target_entropy: float) -> Tensor:
+    """() `-log alpha * (log pi + target entropy)` (SAC, eq. 18, on log alpha as in its code).
+
+    Args:
+        log_temperature: ()
+        log_probs: (B,) no gradient flows into them.
+        target_entropy: in nats; the temperature grows while the policy's entropy is below it.
+    """
+    return -log_temperature * (log_probs.detach().mean() + target_entropy)

@@ -13,12 +13,16 @@ from robopref.networks.persistence import read_description
 from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.iql import IQL, IQLConfig
+from robopref.policies.rlpd import RLPD, RLPDConfig
+from robopref.policies.sac import SAC, SACConfig
 from robopref.seeding import torch_generator
 from robopref.structures import TransitionBatch
 
 POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
     IQL.name: (IQL, IQLConfig),
     BehaviorCloning.name: (BehaviorCloning, BehaviorCloningConfig),
+    SAC.name: (SAC, SACConfig),
+    RLPD.name: (RLPD, RLPDConfig),
 }
 """Name to policy and config classes."""
 

@@ -103,9 +103,10 @@ def _train(
     """Makes `count` updates and returns the mean of their metrics."""
     history: list[Tensor] = []
     names: list[str] = []
+    size = (batch_size * policy.batches_per_update,)
     for _ in range(count):
-        rows = torch.randint(len(data), (batch_size,), generator=generator, device=policy.device)
-        update = policy.update(data[rows])
+        rows = torch.randint(len(data), size, generator=generator, device=policy.device)
+        update = policy.update(data[rows], generator)
         names = list(update)
         history.append(torch.stack(list(update.values())))
     means = torch.stack(history).double().mean(0).tolist()

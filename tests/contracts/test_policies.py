@@ -68,7 +68,7 @@ def test_same_seed_same_policy(name: str) -> None:
     policies = [make(name, seed) for seed in (1, 1, 2)]
     for policy in policies:
         for seed in range(3):
-            policy.update(batch(seed))
+            policy.update(batch(seed), torch.Generator().manual_seed(seed))
     first, second, other = (policy.act(batch().observations) for policy in policies)
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from robopref.networks.actor_critic import GaussianActor
+from robopref.networks.actor_critic import GaussianActor, SquashedGaussianActor
 from robopref.networks.mlp import EnsembleMLP, mlp
 
 
@@ -50,3 +50,30 @@ def test_actor_samples_by_generator_within_bounds() -> None:
     actor = GaussianActor(3, [8], 2)
     draw = [actor.sample(torch.ones(50, 3), torch.Generator().manual_seed(1)) for _ in range(2)]
     assert torch.equal(*draw) and draw[0].abs().max() <= 1.0
+
+
+def test_normalised_ensemble_equals_its_members_alone() -> None:
+    ensemble = EnsembleMLP(2, 4, [8], 1, layer_norm=True)
+    with torch.no_grad():
+        ensemble.norms[0].scale.uniform_(0.5, 2.0)
+        ensemble.norms[0].shift.uniform_(-1.0, 1.0)
+    inputs = torch.randn(5, 4)
+    for member in range(2):
+        x = inputs @ ensemble.layers[0].weight[member] + ensemble.layers[0].bias[member]
+        scale, shift = ensemble.norms[0].scale[member, 0], ensemble.norms[0].shift[member, 0]
+        x = functional.relu(functional.layer_norm(x, (8,), scale, shift))
+        x = x @ ensemble.layers[1].weight[member] + ensemble.layers[1].bias[member]
+        torch.testing.assert_close(ensemble(inputs)[member], x)
+
+
+def test_squashed_actor_density_is_that_of_a_squashed_normal() -> None:
+    actor = SquashedGaussianActor(3, [8], 2, layer_norm=False)
+    observations = torch.randn(6, 3)
+    actions, log_probs = actor.sample(observations, torch.Generator().manual_seed(1))
+    mean, log_std = actor._mean_and_log_std(observations)
+    squashed = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(mean, log_std.exp()), torch.distributions.TanhTransform()
+    )
+    torch.testing.assert_close(squashed.log_prob(actions).sum(-1), log_probs, atol=1e-3, rtol=1e-3)
+    assert actions.abs().max() < 1.0
+    torch.testing.assert_close(actor(observations), torch.tanh(mean))

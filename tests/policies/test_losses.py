@@ -7,7 +7,10 @@ from robopref.policies.losses import (
     advantage_weights,
     critic_loss,
     expectile_loss,
+    soft_actor_loss,
+    soft_value,
     td_target,
+    temperature_loss,
     weighted_regression_loss,
 )
 
@@ -50,3 +53,22 @@ def test_advantage_weights_are_exponential_and_clipped() -> None:
 def test_weighted_regression_worked_numbers() -> None:
     loss = weighted_regression_loss(torch.tensor([-1.0, -2.0]), torch.tensor([3.0, 0.5]))
     assert loss.item() == pytest.approx((3.0 + 1.0) / 2)
+
+
+def test_soft_value_worked_numbers() -> None:
+    values = torch.tensor([[1.0, 5.0], [2.0, 4.0]])
+    log_probs = torch.tensor([-1.0, 2.0])
+    torch.testing.assert_close(soft_value(values, log_probs, 0.5), torch.tensor([1.5, 3.0]))
+    torch.testing.assert_close(soft_value(values, log_probs, 0.0), torch.tensor([1.0, 4.0]))
+
+
+def test_soft_actor_loss_worked_numbers() -> None:
+    loss = soft_actor_loss(torch.tensor([1.0, 3.0]), torch.tensor([-2.0, 0.0]), torch.tensor(0.5))
+    assert loss.item() == pytest.approx(((-1.0 - 1.0) + (0.0 - 3.0)) / 2)
+
+
+def test_temperature_rises_while_the_entropy_is_too_low() -> None:
+    log_temperature = torch.tensor(0.0, requires_grad=True)
+    temperature_loss(log_temperature, torch.tensor([2.0, 4.0]), target_entropy=-1.0).backward()
+    assert log_temperature.grad is not None
+    assert log_temperature.grad.item() == pytest.approx(-2.0)  # entropy -3 is below -1: upwards

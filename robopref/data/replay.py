@@ -1,0 +1,275 @@
+"""Replay of online training: a ring of rows that holds every observation once.
+
+An episode of `T` steps takes `T + 1` rows: row `i` has the observation before step `i`, and row
+`i + 1` the one after it, so the next observation of a step is the row after it and no image is
+kept twice. The last row of an episode has no step. A step is drawn only while both of its rows are
+there, so nothing reaches across an episode's end, an insert that broke off, or the write position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.errors import InputError
+from robopref.structures import Trajectory, TransitionBatch
+
+
+class ReplayBuffer:
+    """Transitions of one environment, with demonstrations in front that are never overwritten."""
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_dim: int,
+        action_dim: int,
+        demonstrations: TrajectoryDataset | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """
+        Args:
+            capacity: rows for what the robot does itself.
+            observation_dim: size of a flat observation.
+            action_dim: size of an action.
+            demonstrations: kept beside, with their true rewards.
+            device: where everything is kept.
+
+        Raises:
+            InputError: if the capacity is below 2 or the demonstrations have other sizes.
+        """
+        if capacity < 2:
+            raise InputError(f"replay capacity={capacity}: one step takes 2 rows")
+        prior = 0 if demonstrations is None else len(demonstrations.flat_observations)
+        rows = prior + capacity
+        self.first = prior
+        """First row of the ring; those before hold the demonstrations."""
+        self.observations = torch.zeros(rows, observation_dim, device=device)
+        self.actions = torch.zeros(rows, action_dim, device=device)
+        self.true_rewards = torch.zeros(rows, device=device)
+        self.rewards = torch.zeros(rows, device=device)
+        """What is learned from: the true rewards, until `relabel` puts others there."""
+        self.terminated = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.success = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.valid = torch.zeros(rows, dtype=torch.bool, device=device)
+        """Rows that hold a whole step."""
+        self.capacity = capacity
+        self.written = 0
+        """Rows written so far, those overwritten included."""
+        self.demonstration_rows = torch.zeros(0, dtype=torch.int64, device=device)
+        if demonstrations is not None:
+            self._keep(demonstrations)
+
+    def __len__(self) -> int:
+        """Steps of the robot's own that can be drawn."""
+        return int(self.valid[self.first :].sum())
+
+    @property
+    def position(self) -> int:
+        """Row of the latest observation."""
+        return self.first + (self.written - 1) % self.capacity
+
+    def add_reset(self, observation: NDArray[Any]) -> None:
+        """Starts an episode with the observation (D,) after a reset."""
+        self._put(observation)
+
+    def add_step(
+        self,
+        action: NDArray[Any],
+        reward: float,
+        observation: NDArray[Any],
+        terminated: bool,
+        success: bool = False,
+    ) -> None:
+        """Adds one step of the episode that `add_reset` started.
+
+        Args:
+            action: (A,) what was executed, whoever chose it.
+            reward: the environment's.
+            observation: (D,) after the step.
+            terminated: whether the task ended; a time limit is no such end.
+            success: the environment's flag.
+        """
+        row = self.position
+        self._put(observation)
+        self.actions[row] = torch.as_tensor(action, dtype=torch.float32)
+        self.true_rewards[row] = self.rewards[row] = reward
+        self.terminated[row] = terminated
+        self.success[row] = success
+        self.valid[row] = True
+
+    def sample(
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        discount: float = 1.0,
+        n_step: int = 1,
+        demonstrations: float = 0.0,
+    ) -> TransitionBatch:
+        """Draws transitions uniformly, with replacement.
+
+        With `n_step` above 1 a transition spans up to so many steps, fewer at an episode's end.
+        Its `terminated` is then `1 - discount^(m - 1)` for one of `m` steps that did not terminate,
+        which makes a learner's own `discount * (1 - terminated)` the right `discount^m`.
+
+        Args:
+            batch_size: `B`.
+            generator: source of randomness, on the buffer's device.
+            discount: of the learner; read for `n_step` above 1 alone.
+            n_step: most steps per transition.
+            demonstrations: share of the batch from the demonstrations (RLPD: a half).
+
+        Raises:
+            InputError: if there is nothing to draw from.
+        """
+        prior = round(demonstrations * batch_size)
+        if (prior and not len(self.demonstration_rows)) or (
+            prior < batch_size and not self.valid[self.first :].any()
+        ):
+            raise InputError("replay: nothing to draw from yet; add steps or demonstrations first")
+        drawn = self._draw(batch_size - prior, generator)
+        if prior:
+            chosen = torch.randint(
+                len(self.demonstration_rows), (prior,), generator=generator, device=drawn.device
+            )
+            drawn = torch.cat([self.demonstration_rows[chosen], drawn])
+        return self._transitions(drawn, discount, n_step)
+
+    def episodes(self, newest_steps: int | None = None) -> TrajectoryDataset:
+        """The robot's own episodes as a dataset, oldest first, with their true rewards.
+
+        The oldest may lack its beginning and the newest its end.
+
+        Args:
+            newest_steps: about how many steps to go back; all when None.
+
+        Raises:
+            InputError: if there is none.
+        """
+        runs = self._runs()
+        if newest_steps is not None:
+            lengths = np.cumsum([len(run) - 1 for run in runs[::-1]])
+            runs = runs[len(runs) - int(np.searchsorted(lengths, newest_steps) + 1) :]
+        return TrajectoryDataset.from_trajectories([self._trajectory(run) for run in runs])
+
+    def relabel(self, rewards: NDArray[np.float32]) -> None:
+        """Gives the steps of `episodes()`, in its order, new rewards (N,)."""
+        rows = np.concatenate([run[:-1] for run in self._runs()])
+        self.rewards[torch.from_numpy(rows)] = torch.as_tensor(rewards, device=self.rewards.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything in the ring as named tensors, for a checkpoint."""
+        tensors = {name: getattr(self, name)[self.first : self._end].clone() for name in _STORED}
+        return tensors | {"written": torch.tensor(self.written)}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `state` gave, into a buffer made with the same arguments."""
+        for name in _STORED:
+            values = tensors[name]
+            getattr(self, name)[self.first : self.first + len(values)] = values
+        self.written = int(tensors["written"])
+
+    def _keep(self, demonstrations: TrajectoryDataset) -> None:
+        observations = demonstrations.flat_observations
+        sizes = (observations.shape[1], demonstrations.actions.shape[1])
+        if sizes != (self.observations.shape[1], self.actions.shape[1]):
+            raise InputError(
+                f"{demonstrations.source}: has {sizes[0]} observation and {sizes[1]} action "
+                f"features, the environment {self.observations.shape[1]} and "
+                f"{self.actions.shape[1]}; give demonstrations of this environment"
+            )
+        rows = torch.from_numpy(demonstrations.observation_rows)
+        self.observations[: self.first] = torch.from_numpy(observations)
+        self.actions[rows] = torch.from_numpy(demonstrations.actions)
+        self.rewards[rows] = torch.from_numpy(demonstrations.rewards)
+        self.true_rewards[rows] = self.rewards[rows]
+        self.terminated[rows] = torch.from_numpy(demonstrations.terminated)
+        self.success[rows] = torch.from_numpy(demonstrations.success)
+        self.valid[rows] = True
+        self.demonstration_rows = rows.to(self.valid.device)
+
+    @property
+    def _end(self) -> int:
+        """Row after the last one in use."""
+        return self.first + min(self.written, self.capacity)
+
+    def _put(self, observation: NDArray[Any]) -> None:
+        self.written += 1
+        self.observations[self.position] = torch.as_tensor(observation, dtype=torch.float32)
+        self.valid[self.position] = False
+
+    def _rows_after(self, rows: Tensor) -> Tensor:
+        # Demonstrations end before the ring, in a row without a step.
+        following = rows + 1
+        return torch.where(following == len(self.valid), self.first, following)
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) rows of the ring that hold a step; the few that do not are drawn again."""
+
+        def draw(size: int) -> Tensor:
+            return torch.randint(
+                self.first, self._end, (size,), generator=generator, device=self.valid.device
+            )
+
+        rows = draw(count)
+        while not (good := self.valid[rows]).all():
+            rows[~good] = draw(int((~good).sum()))
+        return rows
+
+    def _transitions(self, rows: Tensor, discount: float, n_step: int) -> TransitionBatch:
+        rewards = self.rewards[rows]
+        terminated = self.terminated[rows].float()
+        last, goes_on = rows, torch.ones_like(terminated, dtype=torch.bool)
+        for step in range(1, n_step):
+            following = self._rows_after(last)
+            goes_on = goes_on & self.valid[following] & ~self.terminated[last]
+            rewards = rewards + goes_on * discount**step * self.rewards[following]
+            reached = 1.0 - discount**step * (1.0 - self.terminated[following].float())
+            terminated = torch.where(goes_on, reached, terminated)
+            last = torch.where(goes_on, following, last)
+        return TransitionBatch(
+            observations=self.observations[rows],
+            actions=self.actions[rows],
+            rewards=rewards,
+            next_observations=self.observations[self._rows_after(last)],
+            terminated=terminated,
+        )
+
+    def _runs(self) -> list[NDArray[np.int64]]:
+        """Rows of each episode in the ring, its last observation included, oldest first."""
+        ring = np.arange(self.first, len(self.valid))
+        ring = np.roll(ring, -(self.position + 1 - self.first))  # ends at the newest row
+        valid = self.valid.cpu().numpy()[ring]
+        edges = np.diff(np.concatenate([[False], valid, [False]]).astype(np.int8))
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        if not len(starts):
+            raise InputError("replay: holds no step yet")
+        return [ring[start : end + 1] for start, end in zip(starts, ends, strict=True)]
+
+    def _trajectory(self, run: NDArray[np.int64]) -> Trajectory:
+        rows = torch.from_numpy(run)
+
+        def read(values: Tensor) -> NDArray[Any]:
+            read: NDArray[Any] = values[rows].cpu().numpy()
+            return read
+
+        terminated = read(self.terminated)[:-1]
+        last = np.arange(len(terminated)) == len(terminated) - 1
+        return Trajectory(
+            observations={"flat": read(self.observations)},
+            actions=read(self.actions)[:-1],
+            rewards=read(self.true_rewards)[:-1],
+            terminated=terminated,
+            truncated=last & ~terminated,
+            success=read(self.success)[:-1],
+        )
+
+
+_STORED = (
+    "observations", "actions", "true_rewards", "rewards", "terminated", "success", "valid"
+)  # fmt: skip
