@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import check_segments, gather
 from robopref.errors import InputError
-from robopref.files import atomic_path, existing_file
+from robopref.files import atomic_path, check_expansion, existing_file
 from robopref.structures import PreferenceBatch, Segments
 
 SOURCES = ("human", "scripted", "heron", "transferred", "intervention")
@@ -47,6 +48,10 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the Parquet file."""
+LONGEST_TEXT = 200
+"""Letters of a name."""
+ROW_BYTES = 200
+"""What a row takes in memory."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,7 @@ def load_preferences(path: Path | str) -> Preferences:
     """
     path = existing_file(path)
     try:
+        check_expansion(path, ROW_BYTES * pq.read_metadata(path).num_rows)
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
@@ -254,6 +260,9 @@ def load_preferences(path: Path | str) -> Preferences:
         return np.array(table[name].to_numpy())  # a copy: Arrow's memory is read-only
 
     def text(name: str) -> NDArray[np.str_]:
+        # NumPy gives every row the room of the longest text.
+        if (pc.max(pc.utf8_length(table[name])).as_py() or 0) > LONGEST_TEXT:
+            raise InputError(f"column {name} has a text of over {LONGEST_TEXT} letters; shorten it")
         values: NDArray[np.str_] = column(name).astype(np.str_)
         return values
 
