@@ -7,10 +7,18 @@ adapter, then the simulator.
 from __future__ import annotations
 
 import os
+from ctypes.util import find_library
 
 import gymnasium
 
-os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported: rendering with no screen
+
+def headless_backend() -> str:
+    """MuJoCo's name of the library that renders with no screen, EGL where there is one."""
+    return "osmesa" if find_library("OSMesa") and not find_library("EGL") else "egl"
+
+
+if "MUJOCO_GL" not in os.environ:
+    os.environ["MUJOCO_GL"] = headless_backend()  # before mujoco is imported
 
 METAWORLD_TASKS = tuple(
     f"{name}-v3"

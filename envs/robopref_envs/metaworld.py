@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from numpy.typing import NDArray
 
 from robopref_envs.demonstrators import Demonstrator
 from robopref_envs.metaworld_experts import MetaWorldExpert
-from robopref_envs.rendering import OffscreenRenderer
+from robopref_envs.rendering import SceneCameras, check_cameras
 
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
-MIRRORED_CAMERAS = ("corner", "corner2", "corner3", "corner4")
-"""Meta-World hangs these cameras upside down; their pictures are turned by 180 degrees."""
+Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
 
-class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One Meta-World task with its goal in the observation.
 
     Observations (39,): hand position, gripper opening, objects' poses (padded), the same one
@@ -40,22 +39,31 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         horizon: int = 200,
         render_mode: str | None = None,
         camera: str = "corner2",
-        image_size: int = 224,
+        render_size: int = 224,
         reward_function_version: str = "v2",
+        cameras: Sequence[str] = (),
+        image_size: int = 84,
     ) -> None:
         """
         Args:
             task: Meta-World name such as `drawer-open-v3`.
             horizon: steps until truncation.
             render_mode: `rgb_array` or None.
-            camera: name of a camera of the scene.
-            image_size: width and height of pictures, in pixels.
+            camera: whose pictures `render` takes.
+            render_size: width and height of those pictures, in pixels.
             reward_function_version: Meta-World's reward version, `v1` or `v2`.
+            cameras: cameras whose pictures become observations.
+            image_size: width and height of those pictures, in pixels.
+
+        Raises:
+            InputError: if the scene has no such camera.
         """
         self.task = task
         self.horizon = horizon
         self.render_mode = render_mode
         self.camera = camera
+        self.render_size = render_size
+        self.cameras = tuple(cameras)
         self.image_size = image_size
         self.reward_function_version = reward_function_version
         env = ALL_V3_ENVIRONMENTS[task](reward_function_version=reward_function_version)
@@ -69,13 +77,18 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         env.max_path_length = 10**9  # the horizon is counted here
         self.sawyer = env
         space = env.sawyer_observation_space
-        self.observation_space = Box(
-            space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32
+        numbers = Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
+        picture = Box(0, 255, (image_size, image_size, 3), np.uint8)
+        self.observation_space: gymnasium.Space[Any] = (
+            Dict({"flat": numbers, **{f"{name}_image": picture for name in cameras}})
+            if cameras
+            else numbers
         )
         self.action_space = Box(-1.0, 1.0, (4,), np.float32)
         self._steps = 0
         self._frame_before = np.zeros(18)  # second third of the latest observation
-        self._renderer: OffscreenRenderer | None = None
+        check_cameras(env.model, (*cameras, camera), f"metaworld/{task}")
+        self._scene = SceneCameras(env.model)
 
     @property
     def env_args(self) -> dict[str, Any]:
@@ -87,6 +100,11 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             "env_kwargs": {
                 "horizon": self.horizon,
                 "reward_function_version": self.reward_function_version,
+                **(
+                    {"cameras": list(self.cameras), "image_size": self.image_size}
+                    if self.cameras
+                    else {}
+                ),
             },
             "entities": {
                 "hand": {"key": "flat", "first": 0},
@@ -99,7 +117,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode with a fresh goal."""
         super().reset(seed=seed)
         if seed is not None:
@@ -110,14 +128,14 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def step(
         self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Moves one step; actions outside [-1, 1] are clipped."""
         self._frame_before = self.sawyer._prev_obs
         observation, reward, _, _, info = self.sawyer.step(np.clip(action, -1.0, 1.0))
         self._steps += 1
         info["success"] = bool(info["success"])
         return (
-            observation.astype(np.float32),
+            self._with_pictures(observation.astype(np.float32)),
             float(reward),
             False,
             self._steps >= self.horizon,
@@ -132,7 +150,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             [self.sawyer._last_rand_vec, [self._steps], self._frame_before, physics]
         )
 
-    def set_state(self, state: NDArray[np.float64]) -> NDArray[np.float32]:
+    def set_state(self, state: NDArray[np.float64]) -> Observation:
         """Restores a state of `get_state` and returns its observation."""
         goal_size = len(self.sawyer._random_reset_space.low)
         goal, rest = state[:goal_size], state[goal_size:]
@@ -151,7 +169,7 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
         return self._observe(frame_before=rest[1:19].copy())
 
-    def _reset_in_place(self) -> NDArray[np.float32]:
+    def _reset_in_place(self) -> Observation:
         """Resets once more to the goal just drawn, and returns the observation.
 
         Meta-World reads initial positions (for its reward) and the first observation before
@@ -168,11 +186,21 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.sawyer.curr_path_length = 0
         return self._observe(frame_before=self.sawyer._get_curr_obs_combined_no_goal())
 
-    def _observe(self, frame_before: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(39,): the observation of this instant, clipped to the space as a step clips it."""
+    def _observe(self, frame_before: NDArray[np.float64]) -> Observation:
+        """The observation of this instant, clipped to the space as a step clips it."""
         self._frame_before = self.sawyer._prev_obs = frame_before
         space = self.sawyer.sawyer_observation_space
-        return np.clip(self.sawyer._get_obs(), space.low, space.high).astype(np.float32)
+        flat = np.clip(self.sawyer._get_obs(), space.low, space.high).astype(np.float32)
+        return self._with_pictures(flat)
+
+    def _with_pictures(self, flat: NDArray[np.float32]) -> Observation:
+        if not self.cameras:
+            return flat
+        pictures = {
+            f"{name}_image": self._scene.picture(self.sawyer.data, name, self.image_size)
+            for name in self.cameras
+        }
+        return {"flat": flat, **pictures}
 
     def demonstrator(self, mix: Mapping[str, Any], rng: np.random.Generator) -> Demonstrator:
         """Draws one scripted demonstrator for the episode that follows.
@@ -184,15 +212,10 @@ class MetaWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         return Demonstrator.draw(MetaWorldExpert(self.task), self.horizon, mix, rng)
 
     def render(self) -> NDArray[np.uint8]:
-        """(image_size, image_size, 3): the scene, upright."""
-        if self._renderer is None:
-            self._renderer = OffscreenRenderer(self.sawyer.model, self.image_size)
-        image = self._renderer.render(self.sawyer.data, self.camera)
-        return image[::-1, ::-1] if self.camera in MIRRORED_CAMERAS else image
+        """(render_size, render_size, 3): the scene, upright."""
+        return self._scene.picture(self.sawyer.data, self.camera, self.render_size)
 
     def close(self) -> None:
         """Frees the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._scene.close()
         self.sawyer.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
-from numpy.typing import NDArray
 
 from robopref_envs.demonstrators import ScriptedExpert, Vector
 
@@ -44,9 +44,9 @@ class MetaWorldExpert(ScriptedExpert):
         self._policy = ENV_POLICY_MAP[task]()
         self._offset = np.zeros(3)
 
-    def act(self, observation: NDArray[np.float32]) -> Vector:
+    def act(self, observation: Any) -> Vector:
         """(4,): the scripted policy's action."""
-        seen = observation.astype(np.float64)
+        seen = _numbers(observation)
         seen[4:7] += self._offset  # the object
         seen[36:39] += self._offset  # the goal
         with warnings.catch_warnings():
@@ -54,11 +54,17 @@ class MetaWorldExpert(ScriptedExpert):
             action = self._policy.get_action(seen)
         return np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
 
-    def towards(self, observation: NDArray[np.float32], point: Vector, gripper: float) -> Vector:
+    def towards(self, observation: Any, point: Vector, gripper: float) -> Vector:
         """(4,): the action that moves the hand straight to a point."""
-        direction = np.clip(10.0 * (point - observation[:3].astype(np.float64)), -1.0, 1.0)
+        direction = np.clip(10.0 * (point - _numbers(observation)[:3]), -1.0, 1.0)
         return np.append(direction, gripper)
 
     def displace(self, offset: Vector) -> None:
         """From now on takes object and goal to be (3,) metres away from where they are."""
         self._offset = offset
+
+
+def _numbers(observation: Any) -> Vector:
+    """(39,): the numbers of an observation with or without pictures, as a copy."""
+    flat = observation["flat"] if isinstance(observation, Mapping) else observation
+    return np.array(flat, dtype=np.float64)

@@ -33,41 +33,60 @@ def check_cameras(model: mujoco.MjModel, names: Sequence[str], env_id: str) -> N
             )
 
 
-class OffscreenRenderer:
-    """Renders one MuJoCo model. Close it, or the process ends with OpenGL errors."""
+class SceneCameras:
+    """Upright pictures of one MuJoCo scene, from any of its cameras and in any size.
 
-    def __init__(self, model: mujoco.MjModel, size: int, hidden_groups: Sequence[int] = ()) -> None:
+    OpenGL starts at the first picture. Close it, or the process ends with OpenGL errors.
+    """
+
+    def __init__(self, model: mujoco.MjModel, hidden_groups: Sequence[int] = ()) -> None:
         """
         Args:
             model: the scene.
-            size: width and height in pixels.
             hidden_groups: groups of geoms that are not shown, such as robosuite's collision
                 geoms (group 0).
+        """
+        self._model = model
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[list(hidden_groups)] = 0
+        self._renderers: dict[int, mujoco.Renderer] = {}
+
+    def picture(self, data: mujoco.MjData, camera: str, size: int) -> NDArray[np.uint8]:
+        """(size, size, 3): what the camera sees.
 
         Raises:
             InputError: if no OpenGL library is installed.
         """
-        # Mesa and torch's Triton each bring an LLVM; loaded after Mesa's, Triton's crashes.
-        with contextlib.suppress(ImportError):
-            importlib.import_module("triton._C.libtriton")
-        samples = model.vis.quality.offsamples
-        model.vis.quality.offsamples = 0
-        try:
-            self._renderer = mujoco.Renderer(model, size, size)
-        except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
-            raise InputError(MISSING_LIBRARY) from error
-        finally:
-            model.vis.quality.offsamples = samples
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = 0
-        self._options = mujoco.MjvOption()
-        self._options.geomgroup[list(hidden_groups)] = 0
-
-    def render(self, data: mujoco.MjData, camera: str) -> NDArray[np.uint8]:
-        """(size, size, 3): what the camera sees."""
-        self._renderer.update_scene(data, camera, self._options)
-        return self._renderer.render().copy()
+        if size not in self._renderers:
+            self._renderers[size] = _renderer(self._model, size)
+        renderer = self._renderers[size]
+        renderer.update_scene(data, camera, self._options)
+        image = renderer.render().copy()
+        # Meta-World hangs its corner cameras upside down. Those on a hand may point anywhere.
+        index = self._model.camera(camera).id
+        up = data.cam_xmat[index].reshape(3, 3)[2, 1]
+        fixed = self._model.cam_bodyid[index] == 0
+        return image[::-1, ::-1].copy() if fixed and up < -0.1 else image
 
     def close(self) -> None:
-        """Frees the OpenGL context."""
-        self._renderer.close()
+        """Frees the OpenGL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+
+def _renderer(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
+    # Mesa and torch's Triton each bring an LLVM; loaded after Mesa's, Triton's crashes.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
+    samples = model.vis.quality.offsamples
+    model.vis.quality.offsamples = 0
+    try:
+        renderer = mujoco.Renderer(model, size, size)
+    except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
+        raise InputError(MISSING_LIBRARY) from error
+    finally:
+        model.vis.quality.offsamples = samples
+    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+        renderer.scene.flags[flag] = 0
+    return renderer

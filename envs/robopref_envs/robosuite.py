@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from robopref.errors import InputError
 from robopref_envs.demonstrators import Demonstrator
-from robopref_envs.rendering import OffscreenRenderer, check_cameras
+from robopref_envs.rendering import SceneCameras, check_cameras
 
 # robosuite warns on import about optional packages and macros that nothing here uses.
 logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
@@ -87,6 +87,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         image_size: int = 84,
         render_mode: str | None = None,
         camera: str = "agentview",
+        render_size: int = 224,
     ) -> None:
         """
         Args:
@@ -101,9 +102,10 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             lite_physics: robosuite's faster stepping; False repeats robosuite 1.4.
             observation_keys: low-dimensional keys, those in the class docstring by default.
             cameras: cameras whose pictures become observations.
-            image_size: width and height of pictures, in pixels.
+            image_size: width and height of those pictures, in pixels.
             render_mode: `rgb_array` or None.
             camera: whose pictures `render` takes.
+            render_size: width and height of those pictures, in pixels.
 
         Raises:
             InputError: if robosuite does not know the task, a robot, a camera or a key.
@@ -114,6 +116,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.camera = camera
         self.cameras = tuple(cameras)
         self.image_size = image_size
+        self.render_size = render_size
         two = task.startswith("TwoArm")
         names = [robots] if isinstance(robots, str) and robots else list(robots)
         names = names or ["Panda"] * (1 + two)
@@ -141,7 +144,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.suite = robosuite.make(task, **self._arguments, seed=MODEL_SEED)
         self._model, self._data = self.suite.sim.model._model, self.suite.sim.data._data
         check_cameras(self._model, (*self.cameras, camera), f"robosuite/{task}")
-        self._renderer: OffscreenRenderer | None = None
+        self._scene = SceneCameras(self._model, hidden_groups=(0,))
         self._steps = 0
         self._states = StateKeeper(self.suite)
         self._proprioception = tuple(
@@ -236,14 +239,12 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return Demonstrator.draw(EXPERTS[self.task](), self.horizon, mix, rng)
 
     def render(self) -> NDArray[np.uint8]:
-        """(image_size, image_size, 3): the scene, upright."""
-        return self._picture(self.camera)
+        """(render_size, render_size, 3): the scene, upright."""
+        return self._scene.picture(self._data, self.camera, self.render_size)
 
     def close(self) -> None:
         """Frees the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._scene.close()
         self.suite.close()
 
     def _observe(self) -> Observation:
@@ -255,12 +256,11 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.suite._update_observables(force=True)
         values = self.suite._get_observations(force_update=True)
         observation = {key: _array(values, key, self.task) for key in self.keys}
-        return observation | {f"{name}_image": self._picture(name) for name in self.cameras}
-
-    def _picture(self, camera: str) -> NDArray[np.uint8]:
-        if self._renderer is None:
-            self._renderer = OffscreenRenderer(self._model, self.image_size, hidden_groups=(0,))
-        return self._renderer.render(self._data, camera)
+        pictures = {
+            f"{name}_image": self._scene.picture(self._data, name, self.image_size)
+            for name in self.cameras
+        }
+        return observation | pictures
 
     def _space(self) -> Dict:
         self.suite.reset()

@@ -230,7 +230,7 @@ def make_videos(folder: Path, results: DemoResults) -> dict[str, str]:
     """
     first = {run.arm: run for run in reversed(results.runs)}
     run = next(iter(first.values()))
-    env_kwargs = {**run.env_kwargs, "image_size": PICTURE_SIZE, **results.picture}
+    env_kwargs = {**run.env_kwargs, "render_size": PICTURE_SIZE, **results.picture}
     clips = {
         name: replay(results.target[episode], run.env_id, env_kwargs)
         for name, episode in zip(("best", "worst"), best_and_worst(results.target), strict=True)

@@ -107,7 +107,7 @@ def test_behaviours_differ_in_what_they_achieve():
 
 
 def test_pictures_are_upright_and_of_two_environments_do_not_mix():
-    first, second = (make("button-press-v3", image_size=64) for _ in range(2))
+    first, second = (make("button-press-v3", render_size=64) for _ in range(2))
     first.reset(seed=0)
     second.reset(seed=1)
     try:
@@ -121,3 +121,27 @@ def test_pictures_are_upright_and_of_two_environments_do_not_mix():
     second.close()
     assert np.array_equal(first.unwrapped.render(), picture)
     first.close()
+
+
+def test_pictures_are_observations_and_the_corner_cameras_upright():
+    env = make("reach-v3", cameras=["corner", "topview"], image_size=48, horizon=3)
+    try:
+        observation, _ = env.reset(seed=0)
+    except InputError as error:
+        pytest.skip(str(error))
+    assert env.observation_space.contains(observation)
+    assert set(observation) == {"flat", "corner_image", "topview_image"}
+    # Upright, the robot stands on the table: the wall above is brighter than the floor below.
+    trajectory = play(env, 1)
+    assert trajectory.observations["corner_image"].shape == (4, 48, 48, 3)
+    assert trajectory.observations["corner_image"].dtype == np.uint8
+    without = play(make("reach-v3", horizon=3), 1)
+    assert np.array_equal(without.observations["flat"], trajectory.observations["flat"])
+    restored = env.unwrapped.set_state(trajectory.states[1])
+    assert np.array_equal(restored["corner_image"], trajectory.observations["corner_image"][1])
+    env.close()
+
+
+def test_an_unknown_camera_is_named():
+    with pytest.raises(InputError, match="no camera 'nose'; choose from topview, corner"):
+        make("reach-v3", cameras=["nose"])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.sim
 PROGRAM = """
 from robopref.environments import make_env
 from robopref.errors import InputError
-env = make_env("metaworld/reach-v3", render_mode="rgb_array", image_size=32)
+env = make_env("metaworld/reach-v3", render_mode="rgb_array", render_size=32)
 env.reset(seed=0)
 try:
     env.render()

@@ -219,7 +219,7 @@ def test_a_task_without_expert_says_so():
 
 
 def test_pictures_are_observations_and_upright():
-    env = make_env("robosuite/lift", cameras=["agentview"], image_size=48, horizon=3)
+    env = make_env("robosuite/lift", cameras=["agentview"], image_size=48, render_size=48)
     try:
         observation, _ = env.reset(seed=0)
     except InputError as error:
@@ -233,6 +233,8 @@ def test_pictures_are_observations_and_upright():
     assert len(rows) > 3
     assert rows.mean() > 24  # nearer to the camera than the horizon
     assert abs(columns.mean() - 24) < 12
+    env.unwrapped.horizon = 3
     trajectory = play(env, 1)
     assert trajectory.observations["agentview_image"].shape == (4, 48, 48, 3)
+    assert env.unwrapped.env_args["env_kwargs"]["camera_names"] == ["agentview"]
     env.close()

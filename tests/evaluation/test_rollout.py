@@ -129,7 +129,7 @@ def test_flatten_sorts_keys_and_drops_images() -> None:
 @pytest.mark.sim
 def test_video_of_meta_world() -> None:
     policy = untrained(observation_dim=39, action_dim=4)
-    kwargs = {"horizon": 6, "image_size": 64}
+    kwargs = {"horizon": 6, "render_size": 64}
     frames = record_video(policy, "metaworld/reach-v3", kwargs, seed=0, every=2)
     assert frames.shape == (3, 64, 64, 3) and frames.dtype == np.uint8
     assert frames.std() > 5 and not np.array_equal(frames[0], frames[-1])

@@ -36,7 +36,7 @@ def test_replay_needs_states(make_trajectory):
 def test_replay_shows_the_recorded_states(tmp_path):
     from robopref.data.collect import record_episode
 
-    kwargs = {"horizon": 6, "image_size": 64}
+    kwargs = {"horizon": 6, "render_size": 64}
     env = make_env("metaworld/drawer-open-v3", **kwargs, render_mode="rgb_array")
     rng = np.random.default_rng(0)
     trajectory = record_episode(env, lambda _: rng.uniform(-1, 1, 4), seed=3)
