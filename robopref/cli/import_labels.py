@@ -19,6 +19,7 @@ Options:
   --options MEANING   what the answers of a platform mean, such as 0=first,1=second,2=equal
   --question N        which question of a platform's project, 0 if not given
   --score NAME        which score of a cpl file, where there are several
+  --compare FILE      labels that were imported before; says how far both agree, pair by pair
 
 Examples:
   robopref data import-labels preference-transformer human_label/Lift_ph lift.hdf5 lift.parquet
@@ -65,10 +66,12 @@ def main(arguments: Sequence[str]) -> None:
         return
     from robopref.data.robomimic import load_dataset, save_dataset
     from robopref.files import check_writable
-    from robopref.preferences.dataset import save_preferences
+    from robopref.preferences.dataset import load_preferences, save_preferences
+    from robopref.preferences.importers.imported import agreement_with
 
     given = _parsed(arguments)
     check_writable(given.output)
+    other = None if given.compare is None else load_preferences(given.compare)
     if given.format in WITH_SEGMENTS:
         if given.dataset.exists():
             raise InputError(f"{given.dataset}: already exists; choose another name or remove it")
@@ -79,6 +82,10 @@ def main(arguments: Sequence[str]) -> None:
         imported = _imported(given, load_dataset(given.dataset))
     save_preferences(given.output, imported.preferences)
     print(f"{given.output}: {imported.summary()}")
+    if other is not None:
+        pairs, share = agreement_with(imported.preferences, other)
+        said = "" if share is None else f", and they agree on {100 * share:.1f} % of them"
+        print(f"{given.compare}: {pairs} pairs are decided in both{said}")
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -91,6 +98,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--options", type=_meanings)
     parser.add_argument("--question")
     parser.add_argument("--score")
+    parser.add_argument("--compare", type=Path)
     return parser.parse_args(arguments)
 
 

@@ -25,6 +25,8 @@ def test_labels_are_imported_and_described(dataset, capsys):
     assert "2 labels: 1 prefer the first, 1 the second, 0 ties" in said
     assert "agree with the true return" in said
     check_dataset(load_preferences("out.parquet"), load_dataset(dataset))
+    assert main([*arguments[:-1], "x.parquet", "--length", "10", "--compare", "out.parquet"]) == 0
+    assert "2 pairs are decided in both, and they agree on 100.0 %" in capsys.readouterr().out
 
 
 def test_files_with_segments_write_both(dataset, capsys, rng):

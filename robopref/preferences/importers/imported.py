@@ -60,6 +60,36 @@ class Imported:
         return said
 
 
+def agreement_with(preferences: Preferences, other: Preferences) -> tuple[int, float | None]:
+    """How far two sets of labels agree on the pairs that both have, whatever the rows' order.
+
+    Returns:
+        Number of pairs that both have and decide, and the share of them with the same answer;
+        None if there is no such pair.
+    """
+    answers = dict(zip(_pairs(other), other.labels.tolist(), strict=True))
+    same = [
+        (label > 0.5) == (answers[pair] > 0.5)
+        for pair, label in zip(_pairs(preferences), preferences.labels.tolist(), strict=True)
+        if label != 0.5 and answers.get(pair, 0.5) != 0.5
+    ]
+    return len(same), float(np.mean(same)) if same else None
+
+
+def _pairs(preferences: Preferences) -> list[tuple[Any, ...]]:
+    """What tells a pair from others: dataset, episode, start and length of both sides."""
+    sides = (
+        (preferences.first_dataset, preferences.first),
+        (preferences.second_dataset, preferences.second),
+    )
+    columns = [
+        values.tolist()
+        for names, segments in sides
+        for values in (names, segments.episodes, segments.starts, segments.lengths)
+    ]
+    return list(zip(*columns, strict=True))
+
+
 def signed_labels(values: NDArray[Any], where: str) -> NDArray[np.float64]:
     """Labels 0 (first), 1 (second), -1 (equal) as probabilities that the second is preferred.
 

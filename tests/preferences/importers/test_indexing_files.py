@@ -12,6 +12,7 @@ import pytest
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import segment_returns
 from robopref.errors import InputError
+from robopref.preferences.importers.imported import agreement_with
 from robopref.preferences.importers.lire import import_lire
 from robopref.preferences.importers.positions import Layout, episode_runs, locate
 from robopref.preferences.importers.preference_transformer import import_preference_transformer
@@ -179,21 +180,18 @@ def test_a_folder_without_its_files_is_refused(tmp_path):
         import_preference_transformer(tmp_path, dataset_of([300]), NOW)
 
 
-@pytest.fixture(scope="module")
-def cheetah() -> TrajectoryDataset:
-    """As large as halfcheetah-medium-expert: 2000 episodes of 1000 steps."""
-    return dataset_of(np.full(2001, 1000), np.tile(np.arange(1000), 2001))
-
-
-def test_uni_rlhf_crowd(cheetah):
-    imported = import_uni_rlhf(CHEETAH / next(CHEETAH.glob("human*")).name, cheetah, NOW)
+def test_uni_rlhf_crowd():
+    # As halfcheetah-medium-expert: 2000 episodes of 1000 steps, all cut off by the time limit.
+    cheetah = dataset_of(np.full(2000, 1000))
+    path = next(CHEETAH.glob("human*"))
+    imported = import_uni_rlhf(path, cheetah, NOW)
     labels = imported.preferences.labels
-    assert len(labels) + imported.crossing == 2000
-    whole = import_uni_rlhf(next(CHEETAH.glob("human*")), dataset_of([1_998_001]), NOW)
-    counts = [int((whole.preferences.labels == v).sum()) for v in (0.5, 0.0, 1.0)]
-    assert counts == [159, 967, 874]
-    assert set(whole.preferences.annotator) == {"uni-rlhf:crowd"}
-    assert set(whole.preferences.first.lengths) == {200}
+    assert [int((labels == value).sum()) for value in (0.5, 0.0, 1.0)] == [159, 967, 874]
+    assert set(imported.preferences.annotator) == {"uni-rlhf:crowd"}
+    assert set(imported.preferences.first.lengths) == {200}
+    # People were shown segments within episodes, so the right layout crosses none.
+    assert imported.crossing == 0
+    assert import_uni_rlhf(path, cheetah, NOW, layout=Layout.STEPS).crossing == 715
 
 
 def test_scripted_labels_are_not_joined_to_rows_of_another_order():
@@ -211,6 +209,17 @@ def test_uni_rlhf_scripted(tmp_path):
     counts = [int((imported.preferences.labels == v).sum()) for v in (0.5, 0.0, 1.0)]
     assert counts == [75, 973, 952]
     assert set(imported.preferences.source) == {"scripted"}
+
+
+def test_labels_are_compared_pair_by_pair_not_row_by_row(tmp_path):
+    dataset = dataset_of([500])
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.write_text("1 2 3\n5 6 1\n7 8 2\n9 10 3\n")
+    other.write_text("9 10 1\n7 8 3\n5 6 1\n1 2 3\n20 30 1\n")
+    first, second = (import_lire(path, dataset, NOW).preferences for path in (one, other))
+    count, share = agreement_with(first, second)
+    assert (count, share) == (3, pytest.approx(2 / 3))
+    assert agreement_with(first[:0], second) == (0, None)
 
 
 def uni_files(folder: Path, first, second, labels) -> Path:
