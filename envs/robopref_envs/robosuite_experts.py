@@ -72,7 +72,8 @@ class PickExpert(ScriptedExpert):
         grasp, turn = self.grasp(pose)
         away = pose.hand - grasp
         level = float(np.linalg.norm(away[:2]))
-        if self._phase == "hover" and level < 0.012 and abs(turn) < 0.12:
+        above = level < 0.012 and away[2] > self.hover / 2
+        if self._phase == "hover" and above and abs(turn) < 0.12:
             self._next("descend")
         elif self._phase == "descend" and (level > 0.04 or self._waited > DESCENT_STEPS):
             self._phase = "hover"
@@ -149,8 +150,8 @@ class CanExpert(PickExpert):
     """Of the hand while it carries; the bins' walls end at 0.9."""
 
     def grasp(self, pose: _Pose) -> tuple[Vector, float]:
-        """The can's centre; it is round."""
-        return pose.object, 0.0
+        """The can is round. At its middle the palm would touch its top."""
+        return pose.object + [0.0, 0.0, 0.015], 0.0
 
     def carry(self, pose: _Pose) -> Vector:
         """Up, over, down, open, up."""
