@@ -42,10 +42,7 @@ def import_cpl(path: Path, created_at: datetime, score: str = "") -> Imported:
     """
     arrays = _read(path)
     if "label" in arrays and "obs_1" in arrays:
-        pairs = {
-            name: np.concatenate([_needed(arrays, f"{name}_{side}", path) for side in (1, 2)])
-            for name in ("obs", "action")
-        }
+        pairs = {name: _both_sides(arrays, name, path) for name in ("obs", "action")}
         labels = _needed(arrays, "label", path).astype(np.float64).reshape(-1)
         return _imported(path, pairs, labels, created_at)
     scores = {name: values for name, values in arrays.items() if name not in OWN}
@@ -53,7 +50,7 @@ def import_cpl(path: Path, created_at: datetime, score: str = "") -> Imported:
         raise InputError(
             f"{path}: has the scores {', '.join(scores) or 'none'}; choose one with score=NAME"
         )
-    values = scores[score or next(iter(scores))].astype(np.float64)
+    values = np.atleast_1d(scores[score or next(iter(scores))]).astype(np.float64)
     values = values.reshape(len(values), -1).sum(axis=1)
     half = len(values) // 2
     labels = 0.5 + 0.5 * np.sign(values[half : 2 * half] - values[:half])
@@ -95,6 +92,8 @@ def _imported(
         source=str(path),
     )
     episodes = whole_episodes(dataset)
+    if not ((labels >= 0.0) & (labels <= 1.0)).all():
+        raise InputError(f"{path}: labels must lie in [0, 1]; check the file")
     preferences = Preferences.from_labels(
         dataset,
         episodes[: len(labels)],
@@ -105,6 +104,15 @@ def _imported(
         created_at=created_at,
     )
     return Imported(preferences, dataset)
+
+
+def _both_sides(arrays: dict[str, Array], name: str, path: Path) -> Array:
+    first, second = (_needed(arrays, f"{name}_{side}", path) for side in (1, 2))
+    if first.ndim == 0 or first.shape != second.shape:
+        raise InputError(
+            f"{path}: {name}_1 {first.shape} and {name}_2 {second.shape} must have the same shape"
+        )
+    return np.concatenate([first, second])
 
 
 def _needed(arrays: dict[str, Array], name: str, path: Path) -> Array:

@@ -42,8 +42,12 @@ def import_imitation(path: Path, created_at: datetime) -> Imported:
     content = _attributes(read_data(path, {DATASET, FRAGMENT}), DATASET, path)
     sides = [content.get(name) for name in ("fragments1", "fragments2")]
     first_preferred = array_of(content.get("preferences"), path, "preferences").astype(np.float64)
-    if any(not isinstance(side, list) or len(side) != len(first_preferred) for side in sides):
+    if first_preferred.ndim != 1 or any(
+        not isinstance(side, list) or len(side) != len(first_preferred) for side in sides
+    ):
         raise InputError(f"{path}: fragments and preferences differ in number; save it again")
+    if not ((first_preferred >= 0.0) & (first_preferred <= 1.0)).all():
+        raise InputError(f"{path}: preferences must lie in [0, 1]; save it again")
     dataset = TrajectoryDataset.from_trajectories(
         [_trajectory(fragment, path) for side in sides for fragment in side or ()],
         source=str(path),

@@ -96,11 +96,12 @@ def signed_labels(values: NDArray[Any], where: str) -> NDArray[np.float64]:
     Raises:
         InputError: if there is another value.
     """
+    values = values.astype(np.float64)
     unknown = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
     if values.ndim != 1 or len(unknown):
-        found = f"{values[unknown[0]]} in row {unknown[0]}" if values.ndim == 1 else values.shape
+        found = f"{values[unknown[0]]:g} in row {unknown[0]}" if values.ndim == 1 else values.shape
         raise InputError(f"{where}: labels must be 0, 1 or -1 (equal), found {found}; check it")
-    return np.where(values == -1, 0.5, values).astype(np.float64)
+    return np.where(values == -1, 0.5, values)
 
 
 def pair_up(

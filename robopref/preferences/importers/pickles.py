@@ -89,12 +89,12 @@ def read_data(path: Path | str, records: Collection[str] = ()) -> Any:
 
 
 def array_of(value: Any, path: Path, what: str) -> Array:
-    """Returns a pickled array, or a list of numbers, as an array of numbers.
+    """Returns a pickled array of at least one axis, or a list of numbers, as an array.
 
     Raises:
         InputError: if it is neither.
     """
-    if isinstance(value, Record) and isinstance(value.value, np.ndarray):
+    if isinstance(value, Record) and isinstance(value.value, np.ndarray) and value.value.ndim:
         return value.value
     if (
         isinstance(value, list)

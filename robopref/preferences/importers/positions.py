@@ -62,9 +62,13 @@ def locate(
     Raises:
         InputError: if a position does not index this dataset.
     """
-    starts = np.asarray(positions).astype(np.int64)
-    if not np.array_equal(starts, positions):
-        raise InputError(f"{where}: positions must be whole numbers; check the file")
+    try:
+        with np.errstate(invalid="ignore"):
+            starts = positions.astype(np.int64)
+    except OverflowError:
+        starts = np.zeros(0, dtype=np.int64)
+    if starts.shape != lengths.shape or not np.array_equal(starts, positions):
+        raise InputError(f"{where}: positions must be a list of whole numbers; check the file")
     order, counts = episode_runs(dataset, layout)
     ends = np.cumsum(counts)
     outside = np.flatnonzero((starts < 0) | (lengths < 1) | (starts + lengths > ends[-1]))

@@ -25,6 +25,8 @@ from robopref.preferences.importers.imported import Imported, pair_up, signed_la
 from robopref.preferences.importers.positions import Layout
 
 COLUMNS = ("start_indices_1", "end_indices_1", "start_indices_2", "end_indices_2", "label")
+LARGEST = 2**40
+"""No dataset has more steps."""
 Options = Mapping[str, int]
 
 
@@ -105,6 +107,8 @@ def _answers(
             answers = _parsed(row["label"])
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
             raise InputError(f"{where}: is not readable; export it again") from error
+        if max(map(abs, (first, end, second, other_end))) > LARGEST:
+            raise InputError(f"{where}: its positions index no dataset; export it again")
         if end - first != other_end - second:
             raise InputError(f"{where}: its segments differ in length; drop the row")
         for user, given in answers.items():
