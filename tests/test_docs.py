@@ -56,7 +56,7 @@ def runs() -> list[object]:
         quick = [block for block in blocks if not block.mark]
         for chosen, marks in ((quick, []), (blocks, [pytest.mark.slow])):
             if chosen and (chosen is quick or len(quick) < len(blocks)):
-                if any("metaworld/" in block.text for block in chosen):
+                if any(re.search("metaworld/|robosuite/", block.text) for block in chosen):
                     marks.append(pytest.mark.sim)
                 name = f"{page.name}-{'slow' if chosen is blocks else 'quick'}"
                 cases.append(pytest.param(page, chosen, marks=marks, id=name))

@@ -32,6 +32,7 @@ COMMANDS = {
     "train": ("robopref.cli.train", "train a policy on a dataset"),
     "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),
     "demo": ("robopref.cli.demo", "the whole way, from one task's labels to another's policy"),
+    "doctor": ("robopref.cli.doctor", "check this machine: packages, rendering, devices, disk"),
     "data": ("robopref.cli.data", "describe and check a dataset file"),
 }
 """Command -> module with `main(arguments)`, imported only when called; one-line summary."""
