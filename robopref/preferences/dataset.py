@@ -234,12 +234,12 @@ def load_preferences(path: Path | str) -> Preferences:
     try:
         check_expansion(path, ROW_BYTES * pq.read_metadata(path).num_rows)
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        missing = [name for name in SCHEMA.names if name not in table.column_names]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: damaged or not a Parquet file ({reason}); write the labels again"
         ) from error
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise InputError(
             f"{path}: has no column {', '.join(missing)}; a preferences file has "
@@ -247,6 +247,7 @@ def load_preferences(path: Path | str) -> Preferences:
         )
     try:
         table = table.select(SCHEMA.names).cast(SCHEMA)
+        table.validate(full=True)  # text that is no UTF-8 passes the cast
     except (pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -140,6 +140,6 @@ def _read(path: Path) -> dict[str, Array]:
     for name, values in arrays.items():
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
             raise InputError(f"{path}: {name} is no array of numbers; check the file")
-        if not np.isfinite(values).all():
-            raise InputError(f"{path}: {name} holds NaN or infinity; repair the file")
+        if not (np.abs(values.astype(np.float64)) <= np.finfo(np.float32).max).all():
+            raise InputError(f"{path}: {name} holds NaN, infinity or huge numbers; repair the file")
     return arrays

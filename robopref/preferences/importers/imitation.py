@@ -76,8 +76,9 @@ def _trajectory(fragment: Any, path: Path) -> Trajectory:
     observations, actions, rewards = (
         array_of(content.get(name), path, name) for name in ("obs", "acts", "rews")
     )
-    if any(not np.isfinite(values).all() for values in (observations, actions, rewards)):
-        raise InputError(f"{path}: a fragment holds NaN or infinity; repair the recording")
+    for values in (observations, actions, rewards):
+        if not (np.abs(values.astype(np.float64)) <= np.finfo(np.float32).max).all():
+            raise InputError(f"{path}: a fragment holds NaN, infinity or huge numbers; repair it")
     nothing = np.zeros(len(actions), dtype=bool)
     try:
         return Trajectory(

@@ -51,7 +51,7 @@ def test_cpl_old_form(tmp_path, rng):
     with pytest.raises(InputError, match="do not fit together"):
         import_cpl(path, NOW)
     np.savez(path, obs=np.full((4, 6, 3), np.nan), action=np.zeros((4, 6, 2)), score=np.zeros(4))
-    with pytest.raises(InputError, match="obs holds NaN"):
+    with pytest.raises(InputError, match="obs holds NaN, infinity or huge"):
         import_cpl(path, NOW)
 
 
