@@ -80,7 +80,10 @@ def _pairs(lines: list[str]) -> list[tuple[int, int, float]]:
 
 
 def _ranked_pairs(lines: list[str]) -> list[tuple[int, int, float]]:
-    """Every pair of the list, the lower rank first: equal within a rank, else the second wins."""
+    """Every pair of the list: equal within a rank, else the higher rank wins.
+
+    The winner stands second and first in turn, so that its side tells nothing.
+    """
     ranked: list[tuple[int, int]] = []
     for line in lines:
         rank, _, positions = line.partition(" ")
@@ -88,8 +91,12 @@ def _ranked_pairs(lines: list[str]) -> list[tuple[int, int, float]]:
     if len(ranked) > LARGEST_LIST:
         raise ValueError("too long a list")
     ranked.sort(key=lambda item: item[0])
+    pairs = [
+        (worse, better, 0.5 if rank == other else 1.0)
+        for place, (rank, worse) in enumerate(ranked)
+        for other, better in ranked[place + 1 :]
+    ]
     return [
-        (first, second, 0.5 if rank == other else 1.0)
-        for place, (rank, first) in enumerate(ranked)
-        for other, second in ranked[place + 1 :]
+        (second, first, 1.0 - label) if row % 2 else (first, second, label)
+        for row, (first, second, label) in enumerate(pairs)
     ]

@@ -332,7 +332,7 @@ def test_lire_pairs_and_lists(tmp_path):
         preferences.first.starts, preferences.second.starts, preferences.labels, strict=True
     )
     assert [tuple(map(float, row)) for row in found] == [
-        (30, 20, 0.5), (30, 40, 1), (30, 10, 1), (20, 40, 1), (20, 10, 1), (40, 10, 1),
+        (30, 20, 0.5), (40, 30, 0), (30, 10, 1), (40, 20, 0), (20, 10, 1), (10, 40, 0),
     ]  # fmt: skip
 
 
