@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return
-    from robopref.data.robomimic import load_dataset, save_dataset
+    from robopref.data.lazy import load_dataset_lazily
+    from robopref.data.robomimic import save_dataset
     from robopref.files import check_writable
     from robopref.preferences.dataset import load_preferences, save_preferences
     from robopref.preferences.importers.imported import agreement_with
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         save_dataset(given.dataset, imported.dataset)
         print(f"{given.dataset}: {len(imported.dataset)} segments")
     else:
-        imported = _imported(given, load_dataset(given.dataset))
+        imported = _imported(given, load_dataset_lazily(given.dataset))
     save_preferences(given.output, imported.preferences)
     print(f"{given.output}: {imported.summary()}")
     if other is not None:
