@@ -60,6 +60,7 @@ def recorded_env(
     name, arguments = str(env_args.get("env_name", "unknown")), env_args.get("env_kwargs", {})
     if env_args.get("type") != ROBOSUITE_TYPE:
         return name, dict(arguments)
+    arguments = {**arguments, "recorded_version": str(env_args.get("env_version", ""))}
     keys = sorted(key for key in observation_keys if not key.endswith("_image"))
     return f"robosuite/{name}", {**arguments, **({"observation_keys": keys} if keys else {})}
 

@@ -6,6 +6,7 @@ adapter, then the simulator.
 
 from __future__ import annotations
 
+import logging
 import os
 from ctypes.util import find_library
 
@@ -19,6 +20,8 @@ def headless_backend() -> str:
 
 if "MUJOCO_GL" not in os.environ:
     os.environ["MUJOCO_GL"] = headless_backend()  # before mujoco is imported
+# robosuite warns on import about optional packages and macros that nothing here uses.
+logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 METAWORLD_TASKS = tuple(
     f"{name}-v3"
@@ -74,7 +77,7 @@ for _name, _task in ROBOSUITE_TASKS.items():
     )
     gymnasium.register(
         id=f"robosuite/{_task}",
-        entry_point="robopref_envs.robosuite:from_recorded",
+        entry_point="robopref_envs.robosuite_files:from_recorded",
         kwargs={"task": _task},
         disable_env_checker=True,
     )

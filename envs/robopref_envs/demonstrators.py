@@ -40,7 +40,7 @@ class ScriptedExpert(ABC):
     """
 
     usual_steps: int
-    """Steps that it needs until success."""
+    """Steps within which it usually succeeds."""
     noise_scale: Vector
     """(A,): standard deviation of the action noise where the mix says 1."""
     waypoint_steps: tuple[int, int]

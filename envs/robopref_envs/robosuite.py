@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -11,24 +9,16 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
+import robosuite
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
+from robosuite.controllers import load_composite_controller_config
 
 from robopref.errors import InputError
 from robopref_envs.demonstrators import Demonstrator
 from robopref_envs.rendering import SceneCameras, check_cameras
-
-# robosuite warns on import about optional packages and macros that nothing here uses.
-logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
-
-import robosuite  # noqa: E402
-from robosuite.controllers import load_composite_controller_config  # noqa: E402
-from robosuite.controllers.composite.composite_controller_factory import (  # noqa: E402
-    refactor_composite_controller_config,
-)
-
-from robopref_envs.robosuite_experts import EXPERTS  # noqa: E402
-from robopref_envs.robosuite_state import StateKeeper  # noqa: E402
+from robopref_envs.robosuite_experts import EXPERTS
+from robopref_envs.robosuite_state import StateKeeper
 
 Observation = dict[str, NDArray[Any]]
 
@@ -43,14 +33,7 @@ OBJECT_OF: Mapping[str, str] = {
 """The object that a task is about, as its observables are called (`<name>_pos`)."""
 SETTLED_STEPS = 5
 """Steps after which objects, which robosuite drops from up to 6 cm, lie on the table."""
-IRRELEVANT = frozenset(
-    (
-        "has_renderer has_offscreen_renderer ignore_done use_object_obs hard_reset camera_depths "
-        "camera_widths camera_segmentations render_camera render_collision_mesh "
-        "render_visual_mesh render_gpu_device_id renderer renderer_config seed"
-    ).split()
-)
-"""Recorded arguments of robosuite that change nothing here."""
+VELOCITIES = ("eef_vel_lin", "eef_vel_ang")
 MODEL_SEED = 0
 """Sizes of objects are drawn when the model is made; with one seed all processes get the same."""
 
@@ -94,8 +77,8 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             task: robosuite's class name, such as `PickPlaceCan`.
             horizon: steps until truncation, the task's own by default.
             robots: robosuite's names of robots, `Panda` (two for tasks of two arms) by default.
-            controller: controller configuration of the robots, robosuite 1.5's or 1.4's form;
-                the robot's default otherwise.
+            controller: robosuite's composite controller configuration, the robot's default when
+                None.
             reward_shaping: whether the true reward grades progress. Scripted teachers compare
                 segments by it, and without shaping nearly all comparisons would be ties.
             control_freq: actions per second.
@@ -138,24 +121,35 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "use_camera_obs": False,
             "use_object_obs": True,
         }
-        self._arguments["controller_configs"] = _controller(
-            controller, self._arguments["robots"][0]
+        self._arguments["controller_configs"] = dict(
+            controller or load_composite_controller_config(robot=names[0])
         )
         self.suite = robosuite.make(task, **self._arguments, seed=MODEL_SEED)
-        self._model, self._data = self.suite.sim.model._model, self.suite.sim.data._data
+        self._bind()
         check_cameras(self._model, (*self.cameras, camera), f"robosuite/{task}")
-        self._scene = SceneCameras(self._model, hidden_groups=(0,))
         self._steps = 0
-        self._states = StateKeeper(self.suite)
         self._proprioception = tuple(
             f"robot{index}_{name}"
             for index in range(len(self.suite.robots))
             for name in ("eef_pos", "eef_quat", "gripper_qpos")
         )
         self.keys = tuple(observation_keys) or (*self._proprioception, "object")
+        self.object_parts = tuple(
+            name
+            for name, observable in self.suite._observables.items()
+            if observable.modality == "object" and observable.is_active()
+        )
+        self.negated_parts: frozenset[str] = frozenset()
+        self.scene_version = robosuite.__version__
         self.observation_space = self._space()
         low, high = (np.asarray(limit, dtype=np.float32) for limit in self.suite.action_spec)
         self.action_space = Box(low, high, dtype=np.float32)
+
+    def _bind(self) -> None:
+        """Looks up what belongs to the present scene."""
+        self._model, self._data = self.suite.sim.model._model, self.suite.sim.data._data
+        self._scene = SceneCameras(self._model, hidden_groups=(0,))
+        self._states = StateKeeper(self.suite)
 
     @property
     def env_args(self) -> dict[str, Any]:
@@ -221,6 +215,18 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._steps = self._states.restore(state)
         return self._observe()
 
+    def load_model(self, xml: str) -> None:
+        """Takes the scene of one recorded episode, whose objects may have other sizes.
+
+        Args:
+            xml: `model_file` of an episode of a robomimic file. Scenes of earlier versions of
+                robosuite do not fit this one, and the present scene stays.
+        """
+        if self.scene_version == robosuite.__version__:
+            self._scene.close()
+            self.suite.reset_from_xml_string(self.suite.edit_model_xml(xml))
+            self._bind()
+
     def demonstrator(self, mix: Mapping[str, Any], rng: np.random.Generator) -> Demonstrator:
         """Draws one scripted demonstrator for the episode that follows.
 
@@ -255,7 +261,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         # Some sensors read others that are computed after them; the second pass finds them fresh.
         self.suite._update_observables(force=True)
         values = self.suite._get_observations(force_update=True)
-        observation = {key: _array(values, key, self.task) for key in self.keys}
+        observation = {key: self._value(values, key) for key in self.keys}
         pictures = {
             f"{name}_image": self._scene.picture(self._data, name, self.image_size)
             for name in self.cameras
@@ -267,7 +273,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         mujoco.mj_forward(self._model, self._data)
         values = self.suite._get_observations(force_update=True)
         spaces: dict[str, gymnasium.Space[Any]] = {
-            key: Box(-np.inf, np.inf, _array(values, key, self.task).shape, np.float32)
+            key: Box(-np.inf, np.inf, self._value(values, key).shape, np.float32)
             for key in self.keys
         }
         shape = (self.image_size, self.image_size, 3)
@@ -288,54 +294,36 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _object_index(self) -> int | None:
         """First index of the object's position in the key `object`."""
-        first = 0
-        for name, observable in self.suite._observables.items():
-            if observable.modality == "object" and observable.is_active():
-                if name == f"{OBJECT_OF.get(self.task)}_pos":
-                    return first
-                first += int(np.size(observable.obs))
-        return None
+        name = f"{OBJECT_OF.get(self.task)}_pos"
+        if name not in self.object_parts:
+            return None
+        before = self.object_parts[: self.object_parts.index(name)]
+        return sum(int(np.size(self.suite._observables[part].obs)) for part in before)
 
+    def _value(self, values: Mapping[str, Any], key: str) -> NDArray[np.float32]:
+        """(D,): one observation, given all of robosuite's."""
+        robot, _, name = key.partition("_")
+        if key == "object":
+            value = np.concatenate(
+                [
+                    -values[part] if part in self.negated_parts else np.ravel(values[part])
+                    for part in self.object_parts
+                ]
+            )
+        elif name in VELOCITIES and f"{robot}_eef_pos" in values:
+            value = self._velocity(int(robot.removeprefix("robot")), name)
+        elif key in values:
+            value = np.ravel(values[key])
+        else:
+            known = ", ".join(sorted(known for known in values if not known.endswith("-state")))
+            raise InputError(
+                f"env=robosuite/{self.task}: has no observation {key!r}; choose from object, "
+                f"{known}"
+            )
+        return np.asarray(value, dtype=np.float32)
 
-def from_recorded(task: str, **arguments: Any) -> RobosuiteEnv:
-    """Makes an environment from robosuite's own arguments, as robomimic files keep them.
-
-    Args:
-        task: robosuite's class name.
-        **arguments: `env_kwargs` of the file, or arguments of `RobosuiteEnv`; those that only
-            concern robosuite's windows and renderers are passed over.
-
-    Raises:
-        InputError: if an argument would change the task in a way that is not supported.
-    """
-    given = {name: value for name, value in arguments.items() if name not in IRRELEVANT}
-    cameras, height = given.pop("camera_names", ()), given.pop("camera_heights", 84)
-    if given.pop("use_camera_obs", False):
-        given["cameras"] = [cameras] if isinstance(cameras, str) else cameras
-    given.setdefault("image_size", height if isinstance(height, int) else height[0])
-    controller = given.pop("controller_configs", None)
-    given["controller"] = controller[0] if isinstance(controller, list) else controller
-    unknown = sorted(set(given) - set(inspect.signature(RobosuiteEnv).parameters))
-    if unknown:
-        raise InputError(
-            f"env=robosuite/{task}: the recorded argument {unknown[0]!r} is not supported; remove "
-            "it from env_args['env_kwargs'] of the file if it has robosuite's default value"
-        )
-    return RobosuiteEnv(task, **given)
-
-
-def _controller(config: Mapping[str, Any] | None, robot: str) -> dict[str, Any]:
-    """The controller in robosuite 1.5's form; 1.4 wrote down the arm's part alone."""
-    if config is None:
-        return dict(load_composite_controller_config(robot=robot))
-    return dict(refactor_composite_controller_config(dict(config), robot, ["right"]))
-
-
-def _array(values: Mapping[str, Any], key: str, task: str) -> NDArray[np.float32]:
-    name = "object-state" if key == "object" else key
-    if name not in values:
-        known = ", ".join(sorted(name for name in values if not name.endswith("-state")))
-        raise InputError(
-            f"env=robosuite/{task}: has no observation {key!r}; choose from object, {known}"
-        )
-    return np.asarray(values[name], dtype=np.float32).ravel()
+    def _velocity(self, robot: int, name: str) -> NDArray[np.float64]:
+        """(3,): velocity of the hand in the world, which robosuite 1.4 told and 1.5 does not."""
+        (body, *_) = self.suite.robots[robot].robot_model.eef_name.values()
+        data = self.suite.sim.data
+        return data.get_body_xvelp(body) if name == "eef_vel_lin" else data.get_body_xvelr(body)

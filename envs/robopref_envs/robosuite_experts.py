@@ -118,7 +118,7 @@ class PickExpert(ScriptedExpert):
 class LiftExpert(PickExpert):
     """Lifts the cube by 10 cm and holds it there."""
 
-    usual_steps = 29
+    usual_steps = 39
     object_first = 0
     goal = {"offset": [0.0, 0.0, 0.1]}
     reach = (np.array([-0.15, -0.2, 0.88]), np.array([0.15, 0.2, 1.05]))
@@ -142,7 +142,7 @@ class LiftExpert(PickExpert):
 class CanExpert(PickExpert):
     """Carries the can over its part of the second bin, lets go just above the floor, and leaves."""
 
-    usual_steps = 123
+    usual_steps = 170
     object_first = 7
     goal = {"position": [0.1975, 0.4025, 0.86]}
     reach = (np.array([-0.05, -0.4, 0.95]), np.array([0.25, -0.1, 1.1]))
@@ -180,7 +180,7 @@ class CanExpert(PickExpert):
 class SquareExpert(PickExpert):
     """Carries the nut by its handle over the square peg, lowers it, and lets go."""
 
-    usual_steps = 102
+    usual_steps = 140
     object_first = 7
     goal = {"position": [0.23, 0.1, 0.83]}
     reach = (np.array([-0.2, -0.2, 0.92]), np.array([0.1, 0.25, 1.1]))

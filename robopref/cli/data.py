@@ -3,11 +3,13 @@
 Usage:
   robopref data info FILE       what is in the file
   robopref data validate FILE   every problem of the file; exit code 2 if there is one
+  robopref data validate FILE --replay N   also plays N episodes' actions in the simulator again
   robopref data import-labels FORMAT SOURCE DATASET OUTPUT   published labels; see its --help
 
 Examples:
   robopref data info data/metaworld/button-press-v3-mixed.hdf5
   robopref data validate data/metaworld/button-press-v3-mixed.hdf5
+  robopref data validate data/robosuite/lift-mixed.hdf5 --replay 3
 """
 
 from __future__ import annotations
@@ -37,6 +39,11 @@ def main(arguments: Sequence[str]) -> None:
         print((__doc__ or "").strip())
         return
     action, *files = arguments
+    if action == "validate" and "--replay" in files:
+        files, episodes = _without_replay(files)
+        validate(existing_file(files[0]))
+        replay(existing_file(files[0]), episodes)
+        return
     if action not in ACTIONS:
         raise InputError(f"data {action}: no such action; choose from {', '.join(ACTIONS)}")
     if len(files) != 1:
@@ -46,9 +53,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def info(path: Path) -> None:
     """Prints what a dataset file holds."""
-    from robopref.data.robomimic import load_dataset
+    from robopref.data.lazy import load_dataset_lazily
 
-    dataset = load_dataset(path, states=True)
+    dataset = load_dataset_lazily(path, states=True)
     table = Table(title=str(path), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -71,6 +78,33 @@ def validate(path: Path) -> None:
     if problems:
         raise InputError(f"{path}: {len(problems)} problem(s), listed above")
     print(f"{path}: sound, {count_episodes(path)} episodes")
+
+
+def replay(path: Path, episodes: int) -> None:
+    """Prints how far the recorded actions lead away from the recorded observations."""
+    from robopref.evaluation.drift import replay_file
+
+    replayed = replay_file(path, episodes)
+    for episode, drift in enumerate(replayed.drifts):
+        agrees = drift.success == drift.recorded_success
+        outcome = "success" if drift.success else "no success"
+        print(
+            f"episode {episode}: {drift.steps} steps, off by at most {drift.furthest:.1e} in "
+            f"{drift.key} ({drift.first:.1e} at the start), {outcome} "
+            f"{'as' if agrees else 'unlike what was'} recorded"
+        )
+    for difference in replayed.versions:
+        print(difference)
+
+
+def _without_replay(files: list[str]) -> tuple[list[str], int]:
+    """The arguments without `--replay N`, and N."""
+    place = files.index("--replay")
+    number = files[place + 1] if place + 1 < len(files) else ""
+    rest = files[:place] + files[place + 2 :]
+    if not number.isdecimal() or int(number) < 1 or len(rest) != 1:
+        raise InputError("data validate: takes one FILE and --replay N, N at least 1; see --help")
+    return rest, int(number)
 
 
 ACTIONS: dict[str, Callable[[Path], None]] = {"info": info, "validate": validate}
