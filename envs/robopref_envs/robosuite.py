@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -170,6 +171,12 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "gymnasium_version": gymnasium.__version__,
         }
 
+    @property
+    def episode_attributes(self) -> dict[str, str]:
+        """What robomimic keeps with each episode: the scene, without this machine's folders."""
+        folder = Path(robosuite.__file__).parent.parent
+        return {"model_file": self.suite.sim.model.get_xml().replace(f"{folder}/", "")}
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -222,7 +229,8 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             xml: `model_file` of an episode of a robomimic file. Scenes of earlier versions of
                 robosuite do not fit this one, and the present scene stays.
         """
-        if self.scene_version == robosuite.__version__:
+        known = xml == self.episode_attributes["model_file"]
+        if self.scene_version == robosuite.__version__ and not known:
             self._scene.close()
             self.suite.reset_from_xml_string(self.suite.edit_model_xml(xml))
             self._bind()

@@ -170,4 +170,5 @@ def record_episode(
         states=np.stack(states),
         behaviour=behaviour,
         seed=seed,
+        attributes=getattr(base, "episode_attributes", {}),
     )

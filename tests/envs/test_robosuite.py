@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from robopref.data.collect import record_episode
 from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
+from robopref.evaluation.drift import replay
 from robopref_envs import ROBOSUITE_TASKS
 
 pytestmark = [
@@ -114,6 +115,15 @@ def test_the_expert_succeeds_and_nothing_ends_the_episode(task):
     assert not any(trajectory.terminated.any() for trajectory in outcomes)
     assert np.mean([trajectory.success[-1] for trajectory in outcomes]) >= 0.95
     env.close()
+
+
+def test_an_episode_holds_its_scene_without_folders_of_this_machine(environments):
+    env, other = environments("lift")
+    trajectory = play(env, 1)
+    scene = trajectory.attributes["model_file"]
+    assert 'file="robosuite/models/assets/' in scene
+    assert 'file="/' not in scene
+    assert replay(other.unwrapped, trajectory).furthest == 0.0
 
 
 def test_physics_is_robosuites_own(environments):
