@@ -1,7 +1,9 @@
-"""Trains a policy on a dataset, from its true rewards or from a learned reward.
+"""Trains a policy on a dataset, or in an environment, from true rewards or from a learned reward.
 
-The run's folder gets metrics, TensorBoard events, checkpoints, the policy, and the outcome of
-every episode of the last evaluation. `resume=` goes on with a run, other options on top of its own.
+With `env=` the policy acts while it learns; `dataset=` then holds demonstrations, of which half of
+every batch is taken, and `rewards=learned` asks a scripted teacher on the way. The run's folder
+gets metrics, TensorBoard events, checkpoints, the policy, and the outcome of every episode of the
+last evaluation. `resume=` goes on with a run, other options on top of its own.
 
 Examples:
   robopref train dataset=drawer.hdf5 rewards=true
@@ -9,33 +11,44 @@ Examples:
   robopref train dataset=drawer.hdf5 policy=behavior_cloning training.updates=20000
   robopref train resume=runs/train/drawer training.updates=40000
   robopref train -m dataset=drawer.hdf5 training.seed=0,1,2
+  robopref train policy=sac env=metaworld/reach-v3 online.steps=50000
+  robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
+  robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from omegaconf import MISSING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
 from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
+from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.iql import IQLConfig
-from robopref.policies.registry import POLICIES, make_policy
+from robopref.policies.registry import POLICIES, make_policy, new_policy
+from robopref.policies.rlpd import RLPDConfig
+from robopref.policies.sac import SACConfig
+from robopref.preferences.queries import Pairs
+from robopref.preferences.teachers import TeacherConfig, teacher_answers
 from robopref.report.outcomes import outcome_line, outcome_metrics
+from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
 from robopref.training.evaluated import (
@@ -46,27 +59,46 @@ from robopref.training.evaluated import (
     train_and_evaluate,
 )
 from robopref.training.offline import OfflineTrainingConfig
+from robopref.training.online import OnlineTrainingConfig, train_online
+from robopref.training.online_preferences import OnlinePreferences, OnlinePreferencesConfig
 
-TRUE, ZERO = "true", "zero"
-"""Words for rewards that need no reward model."""
+TRUE, ZERO, LEARNED = "true", "zero", "learned"
+"""Words for rewards that need no folder of a reward model."""
 
 
 @dataclass
 class TrainConfig:
     """Options of `robopref train`."""
 
-    dataset: str = MISSING
-    """robomimic HDF5 file."""
+    dataset: str = ""
+    """robomimic HDF5 file; with env, demonstrations that are kept beside the policy's own steps."""
+    env: str = ""
+    """Gymnasium id of an environment to act in while learning."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as {horizon: 200}."""
     rewards: str = TRUE
-    """What to learn from: true (the dataset's own), zero, or the folder of a reward model."""
+    """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
+    model, or, with env, learned: from answers that are asked on the way."""
     policy: str = "iql"
-    """The learner: iql or behavior_cloning. Its options have its name."""
+    """The learner: iql, behavior_cloning, sac or rlpd. Its options have its name."""
     iql: IQLConfig = field(default_factory=IQLConfig)
     """Options of policy=iql."""
     behavior_cloning: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
     """Options of policy=behavior_cloning."""
+    sac: SACConfig = field(default_factory=SACConfig)
+    """Options of policy=sac."""
+    rlpd: RLPDConfig = field(default_factory=RLPDConfig)
+    """Options of policy=rlpd."""
     training: OfflineTrainingConfig = field(default_factory=OfflineTrainingConfig)
-    """How long to train."""
+    """How long to train on a dataset."""
+    online: OnlineTrainingConfig = field(default_factory=OnlineTrainingConfig)
+    """How long to act in an environment, and how much to learn from each step."""
+    ask: OnlinePreferencesConfig = field(default_factory=OnlinePreferencesConfig)
+    """How often to ask, for rewards=learned."""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    """Who answers, for rewards=learned."""
+    reward: BradleyTerryConfig = field(default_factory=BradleyTerryConfig)
+    """What is learned from the answers, for rewards=learned."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """When to try the policy in the environment that the dataset names."""
     device: str = "auto"
@@ -84,6 +116,13 @@ class TrainConfig:
             raise InputError(
                 f"policy={self.policy}: no such policy; choose from {', '.join(learners)}"
             )
+        if not (self.dataset or self.env or self.resume):
+            raise InputError("dataset=: must be given, or env= to learn while acting; see --help")
+        if self.rewards == LEARNED and not self.env:
+            raise InputError(
+                "rewards=learned: asks while acting, so it needs env=; for labels of a dataset use "
+                "robopref train-reward and give its folder"
+            )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -95,18 +134,20 @@ def train(config: TrainConfig) -> None:
     """Trains and evaluates one policy and says how well it does."""
     torch.set_num_threads(1)
     device = chosen_device(config.device)
+    if config.env:
+        train_in_environment(config, device)
+    else:
+        train_on_dataset(config, device)
+
+
+def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
+    """Offline: the dataset is all there is."""
     dataset = load_dataset(config.dataset)
     data = transitions(dataset, _rewards(dataset, config.rewards, device))
     policy = make_policy(getattr(config, config.policy), data, config.training.seed, device)
     env_id, env_kwargs = _environment(dataset, config.evaluation)
     with run_folder("train", config.name, config) as folder:
-        with _progress() as progress:
-            bar = progress.add_task(config.policy, total=config.training.updates, note="")
-
-            def show(step: int, metrics: Mapping[str, float]) -> None:
-                note = f"{metrics['updates_per_second']:.0f}/s"
-                progress.update(bar, completed=step, note=note)
-
+        with progress_bar(config.policy, config.training.updates, "updates") as show:
             metrics = train_and_evaluate(
                 policy,
                 data,
@@ -117,11 +158,59 @@ def train(config: TrainConfig) -> None:
                 folder,
                 on_metrics=show,
             )
-        if config.evaluation.episodes:
-            metrics |= outcome_metrics(load_result(folder / RESULT_FILE))
-        write_json(folder / "metrics.json", {"updates": config.training.updates, **metrics})
+        write_outcome(folder, config, metrics, config.training.updates, "updates")
+
+
+def train_in_environment(config: TrainConfig, device: torch.device) -> None:
+    """Online: the policy acts, with demonstrations beside it where a dataset is given."""
+    prior = load_dataset(config.dataset) if config.dataset else None
+    env = make_env(config.env, **config.env_kwargs)
+    observation, _ = env.reset(seed=0)
+    space = env.action_space
+    env.close()
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
+    sizes = len(flatten(observation)), space.shape[0]
+    online, seed = config.online, config.online.seed
+    policy = new_policy(getattr(config, config.policy), *sizes, seed, device)
+    if prior is not None:
+        policy.standardizer.fit(prior.flat_observations)
+    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device)
+    rewards = _asking(config, seed) if config.rewards == LEARNED else None
+    with run_folder("train", config.name, config) as folder:
+        with progress_bar(config.policy, online.steps, "steps") as show:
+            metrics = train_online(
+                policy,
+                config.env,
+                config.env_kwargs,
+                replay,
+                online,
+                config.evaluation,
+                folder,
+                rewards,
+                show,
+            )
+        write_outcome(folder, config, metrics, online.steps, "steps")
+
+
+def _asking(config: TrainConfig, seed: int) -> OnlinePreferences:
+    def teacher(
+        dataset: TrajectoryDataset, pairs: Pairs, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        return teacher_answers(dataset, pairs, config.teacher, rng)
+
+    return OnlinePreferences(config.ask, config.reward, teacher, seed)
+
+
+def write_outcome(
+    folder: Path, config: TrainConfig, metrics: dict[str, float], done: int, unit: str
+) -> None:
+    """Writes `metrics.json` and says how well the policy does."""
+    if config.evaluation.episodes:
+        metrics |= outcome_metrics(load_result(folder / RESULT_FILE))
+    write_json(folder / "metrics.json", {unit: done, **metrics})
     outcome = f", {outcome_line(metrics)}" if config.evaluation.episodes else ""
-    print(f"{folder / POLICY_FOLDER}: {config.training.updates} updates{outcome}")
+    print(f"{folder / POLICY_FOLDER}: {done} {unit}{outcome}")
 
 
 def chosen_device(name: str) -> torch.device:
@@ -169,11 +258,24 @@ def _environment(
     return env_id, env_kwargs
 
 
-def _progress() -> Progress:
-    return Progress(
+@contextmanager
+def progress_bar(
+    title: str, total: int, unit: str
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Yields what to tell how far the training is, and its metrics."""
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("updates, {task.fields[note]}"),
+        TextColumn(unit + ", {task.fields[note]}"),
         TimeRemainingColumn(),
-    )
+    ) as progress:
+        bar = progress.add_task(title, total=total, note="")
+
+        def show(step: int, metrics: Mapping[str, float]) -> None:
+            note = f"{metrics['updates_per_second']:.0f} updates/s"
+            if "episode/success" in metrics:
+                note += f", success {metrics['episode/success']:.0%}"
+            progress.update(bar, completed=step, note=note)
+
+        yield show

@@ -8,17 +8,21 @@ there, so nothing reaches across an episode's end, an insert that broke off, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
+from robopref.files import atomic_path, existing_file
 from robopref.structures import Trajectory, TransitionBatch
+
+REPLAY_FILE = "replay.safetensors"
 
 
 class ReplayBuffer:
@@ -85,6 +89,7 @@ class ReplayBuffer:
         observation: NDArray[Any],
         terminated: bool,
         success: bool = False,
+        learned_reward: float | None = None,
     ) -> None:
         """Adds one step of the episode that `add_reset` started.
 
@@ -94,11 +99,13 @@ class ReplayBuffer:
             observation: (D,) after the step.
             terminated: whether the task ended; a time limit is no such end.
             success: the environment's flag.
+            learned_reward: what is learned from in place of the environment's.
         """
         row = self.position
         self._put(observation)
         self.actions[row] = torch.as_tensor(action, dtype=torch.float32)
-        self.true_rewards[row] = self.rewards[row] = reward
+        self.true_rewards[row] = reward
+        self.rewards[row] = reward if learned_reward is None else learned_reward
         self.terminated[row] = terminated
         self.success[row] = success
         self.valid[row] = True
@@ -162,17 +169,28 @@ class ReplayBuffer:
         rows = np.concatenate([run[:-1] for run in self._runs()])
         self.rewards[torch.from_numpy(rows)] = torch.as_tensor(rewards, device=self.rewards.device)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything in the ring as named tensors, for a checkpoint."""
-        tensors = {name: getattr(self, name)[self.first : self._end].clone() for name in _STORED}
-        return tensors | {"written": torch.tensor(self.written)}
+    def save(self, folder: Path) -> None:
+        """Writes the ring into a checkpoint; demonstrations stay in their own file."""
+        tensors = {name: getattr(self, name)[self.first : self._end] for name in _STORED}
+        tensors = {name: values.contiguous() for name, values in tensors.items()}
+        tensors["written"] = torch.tensor(self.written)
+        with atomic_path(folder / REPLAY_FILE) as temporary:
+            safetensors.torch.save_file(tensors, temporary)
 
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `state` gave, into a buffer made with the same arguments."""
-        for name in _STORED:
-            values = tensors[name]
-            getattr(self, name)[self.first : self.first + len(values)] = values
-        self.written = int(tensors["written"])
+    def load(self, folder: Path) -> None:
+        """Puts back what `save` wrote, into a buffer made with the same arguments.
+
+        Raises:
+            InputError: if the file is missing, damaged, or of another buffer.
+        """
+        path = existing_file(folder / REPLAY_FILE)
+        try:
+            tensors = safetensors.torch.load_file(path, device=str(self.rewards.device))
+            for name in _STORED:
+                getattr(self, name)[self.first : self.first + len(tensors[name])] = tensors[name]
+            self.written = int(tensors["written"])
+        except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
+            raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
 
     def _keep(self, demonstrations: TrajectoryDataset) -> None:
         observations = demonstrations.flat_observations

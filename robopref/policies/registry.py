@@ -50,20 +50,34 @@ def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Polic
     return policy.to(device).load(folder)
 
 
-def make_policy(
-    config: Any, data: TransitionBatch, seed: int, device: torch.device | str = "cpu"
+def new_policy(
+    config: Any,
+    observation_dim: int,
+    action_dim: int,
+    seed: int,
+    device: torch.device | str = "cpu",
 ) -> Policy:
-    """Makes an untrained policy; sizes and observation statistics come from the data.
+    """Makes an untrained policy that takes observations as they are.
 
     Args:
         config: the config of one of `POLICIES`.
-        data: the transitions it is going to learn from.
+        observation_dim: size of a flat observation.
+        action_dim: size of an action.
         seed: seed of the initial weights.
         device: where the policy goes.
     """
     policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "weights").initial_seed())
-        policy = policy_class(config, data.observations.shape[1], data.actions.shape[1])
-    policy.standardizer.fit(data.observations)
+        policy = policy_class(config, observation_dim, action_dim)
     return policy.to(device)
+
+
+def make_policy(
+    config: Any, data: TransitionBatch, seed: int, device: torch.device | str = "cpu"
+) -> Policy:
+    """As `new_policy`, with sizes and observation statistics of the data that it learns from."""
+    sizes = data.observations.shape[1], data.actions.shape[1]
+    policy = new_policy(config, *sizes, seed, device)
+    policy.standardizer.fit(data.observations)
+    return policy

@@ -83,10 +83,7 @@ def scripted_labels(
             negative threshold turns `skip` and `equal` off.
     """
     first, second = pairs
-    rewards = [_segment_rewards(dataset, segments) for segments in pairs]
-    average = float(dataset.returns.mean()) if mean_return is None else mean_return
-    share = np.maximum(first.lengths, second.lengths) / dataset.lengths.max()
-    labels = answer(rewards[0], rewards[1], average * share, config, rng)
+    labels = teacher_answers(dataset, pairs, config, rng, mean_return)
     asked = ~np.isnan(labels)
     return Preferences.from_labels(
         dataset,
@@ -97,6 +94,21 @@ def scripted_labels(
         annotator=annotator,
         created_at=created_at,
     )
+
+
+def teacher_answers(
+    dataset: TrajectoryDataset,
+    pairs: Pairs,
+    config: TeacherConfig,
+    rng: np.random.Generator,
+    mean_return: float | None = None,
+) -> NDArray[np.float64]:
+    """(B,): what the teacher says to each pair; NaN where it declines. Arguments as above."""
+    first, second = pairs
+    rewards = [_segment_rewards(dataset, segments) for segments in pairs]
+    average = float(dataset.returns.mean()) if mean_return is None else mean_return
+    share = np.maximum(first.lengths, second.lengths) / dataset.lengths.max()
+    return answer(rewards[0], rewards[1], average * share, config, rng)
 
 
 def answer(

@@ -1,17 +1,18 @@
 """Checkpoints: all that a resumed run needs to equal an uninterrupted one.
 
 A checkpoint is a folder that appears by one rename: the saved policy, `training.safetensors`
-(optimizer state and the sampler's random state) and `training.json`.
+(optimizer state and the sampler's random state), `training.json`, and what companions of the
+policy, such as a replay buffer, write there.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors.torch
 import torch
@@ -26,8 +27,23 @@ KEPT = 2
 TENSORS, STEP = "training.safetensors", "training.json"
 
 
+class Companion(Protocol):
+    """Something beside the policy that a resumed run needs as it was."""
+
+    def save(self, folder: Path) -> None:
+        """Writes files of its own into a checkpoint."""
+
+    def load(self, folder: Path) -> Any:
+        """Takes over what `save` wrote."""
+
+
 def save_checkpoint(
-    folder: Path, policy: Policy, generator: torch.Generator, step: int, settings: dict[str, Any]
+    folder: Path,
+    policy: Policy,
+    generator: torch.Generator,
+    step: int,
+    settings: dict[str, Any],
+    companions: Sequence[Companion] = (),
 ) -> None:
     """Writes the checkpoint of `step` under `folder` and removes all but the last two.
 
@@ -37,19 +53,26 @@ def save_checkpoint(
         generator: the sampler's.
         step: updates done.
         settings: what a resumed run must have in common with this one.
+        companions: saved with it.
     """
     with atomic_folder(folder / f"{step:08d}") as temporary:
         policy.save(temporary)
         tensors = optimizer_tensors(policy.optimizer)
         tensors["generator"] = generator.get_state()
         safetensors.torch.save_file(tensors, temporary / TENSORS)
+        for companion in companions:
+            companion.save(temporary)
         write_json(temporary / STEP, {"step": step, "settings": settings})
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
 def restore_checkpoint(
-    folder: Path, policy: Policy, generator: torch.Generator, settings: dict[str, Any]
+    folder: Path,
+    policy: Policy,
+    generator: torch.Generator,
+    settings: dict[str, Any],
+    companions: Sequence[Companion] = (),
 ) -> int:
     """Restores the newest checkpoint under `folder`, if there is one.
 
@@ -78,6 +101,8 @@ def restore_checkpoint(
         raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
     generator.set_state(tensors.pop("generator"))
     restore_optimizer(policy.optimizer, tensors)
+    for companion in companions:
+        companion.load(newest)
     return int(state["step"])
 
 
@@ -113,7 +138,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for file in [*temporary.iterdir(), temporary]:
+        for file in [*temporary.rglob("*"), temporary]:
             _flush(file)
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)

@@ -87,11 +87,22 @@ def train_and_evaluate(
             )
             with MetricsLogger(curve, step) as logger:
                 logger.log(step, result.summary)
+    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
+    return metrics
+
+
+def save_and_evaluate(
+    policy: Policy,
+    evaluation: EvaluationConfig,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    run_dir: Path,
+) -> None:
+    """Writes the trained policy and, if there are to be any, the outcome of its episodes."""
     policy.save(run_dir / POLICY_FOLDER)
     if evaluation.episodes:
         result = evaluate(policy, env_id, env_kwargs, evaluation.episodes, evaluation.seed)
         save_result(run_dir / RESULT_FILE, result)
-    return metrics
 
 
 def _stops(updates: int, evaluation: EvaluationConfig) -> list[int]:

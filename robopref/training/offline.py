@@ -88,7 +88,7 @@ def train_offline(
             start = time.monotonic()
             metrics = _train(policy, data, generator, config.batch_size, count)
             step += count
-            _check_metrics(metrics, step, count)
+            check_metrics(metrics, step, count)
             metrics["updates_per_second"] = count / (time.monotonic() - start)
             logger.log(step, metrics)
             if step % config.checkpoint_every == 0 or step == config.updates:
@@ -123,7 +123,8 @@ def _check_finite(transitions: TransitionBatch) -> None:
             )
 
 
-def _check_metrics(metrics: Mapping[str, Any], step: int, count: int) -> None:
+def check_metrics(metrics: Mapping[str, Any], step: int, count: int) -> None:
+    """Raises `InputError` if a mean over the last `count` updates is not finite."""
     for name, value in metrics.items():
         if not torch.isfinite(torch.tensor(value)):
             raise InputError(

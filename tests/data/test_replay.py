@@ -1,5 +1,7 @@
 """The replay buffer: what may be drawn, and what follows what."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -129,11 +131,12 @@ def test_episodes_come_back_and_are_relabelled() -> None:
 
 
 @pytest.mark.parametrize("episodes", [1, 3, 9])
-def test_a_restored_buffer_goes_on_alike(episodes: int) -> None:
+def test_a_restored_buffer_goes_on_alike(episodes: int, tmp_path: Path) -> None:
     buffers = [ReplayBuffer(15, 2, 1, demonstrations()) for _ in range(2)]
     for episode in range(episodes):
         play(buffers[0], episode, 4)
-    buffers[1].load_state(buffers[0].state())
+    buffers[0].save(tmp_path)
+    buffers[1].load(tmp_path)
     for buffer in buffers:
         play(buffer, 20, 3)
     first, second = (buffer.sample(64, generator(), demonstrations=0.5) for buffer in buffers)
@@ -153,3 +156,12 @@ def test_refusals() -> None:
         buffer.sample(4, generator(), demonstrations=0.5)
     with pytest.raises(InputError, match="no step yet"):
         ReplayBuffer(10, 2, 1).episodes()
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    play(buffer := ReplayBuffer(15, 2, 1), 0, 3)
+    buffer.save(tmp_path)
+    path = tmp_path / "replay.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match="damaged"):
+        ReplayBuffer(15, 2, 1).load(tmp_path)

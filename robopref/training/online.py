@@ -1,0 +1,237 @@
+"""Learning a policy while it acts: one environment, a replay buffer, updates after every step.
+
+With demonstrations, half of each batch comes from them (RLPD: Ball et al. 2023, arXiv 2302.02948,
+Algorithm 1). Episodes are never cut by a checkpoint, and each starts from a seed that follows from
+the run's seed and the step alone, so no state of the simulator has to be kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robopref.data.replay import ReplayBuffer
+from robopref.environments import make_env
+from robopref.errors import InputError
+from robopref.evaluation.rollout import evaluate, flatten
+from robopref.policies.base import Policy
+from robopref.seeding import torch_generator
+from robopref.training.checkpoint import Companion, restore_checkpoint, save_checkpoint
+from robopref.training.evaluated import CURVE_FOLDER, EvaluationConfig, save_and_evaluate
+from robopref.training.logger import MetricsLogger
+from robopref.training.offline import check_metrics
+
+
+@dataclass
+class OnlineTrainingConfig:
+    """How long to act, and how much to learn from each step."""
+
+    steps: int = 100_000
+    """Steps of the environment; the last episode is played to its end."""
+    random_steps: int = 5_000
+    """Steps with uniformly random actions before the policy acts and learns."""
+    batch_size: int = 256
+    updates_per_step: int = 1
+    n_step: int = 1
+    """Most steps whose rewards are summed before the value takes over."""
+    demonstrations_share: float = 0.5
+    """Share of each batch from the demonstrations, where there are any."""
+    replay_capacity: int = 1_000_000
+    """Most observations kept; older ones make room."""
+    seed: int = 0
+    """Seed of starts, actions and batches."""
+    log_every: int = 1_000
+    """Steps between two lines of metrics, at the end of an episode."""
+    checkpoint_every: int = 10_000
+    """Steps between two checkpoints; a multiple of `log_every`."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "random_steps": 0, "batch_size": 1, "updates_per_step": 1}
+        least |= {"n_step": 1, "replay_capacity": 2, "log_every": 1, "checkpoint_every": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(f"online.{name}={getattr(self, name)}: must be at least {minimum}")
+        if not 0.0 <= self.demonstrations_share <= 1.0:
+            raise InputError(
+                f"online.demonstrations_share={self.demonstrations_share}: must lie in [0, 1]"
+            )
+        if self.checkpoint_every % self.log_every:
+            raise InputError(
+                f"online.checkpoint_every={self.checkpoint_every}: must be a multiple of "
+                f"log_every={self.log_every}"
+            )
+
+
+class RewardSource(Companion, Protocol):
+    """Pays other rewards than the environment's: a model that learns while the policy does."""
+
+    def pay(self, observation: NDArray[np.float32], action: NDArray[np.float32]) -> float:
+        """Reward of one step, from the observation (D,) before it and the action (A,)."""
+
+    def after_episode(self, step: int, replay: ReplayBuffer) -> dict[str, float]:
+        """May ask, learn and relabel the replay; returns metrics."""
+
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+"""Told steps done and metrics."""
+
+
+def train_online(
+    policy: Policy,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    replay: ReplayBuffer,
+    config: OnlineTrainingConfig,
+    evaluation: EvaluationConfig,
+    run_dir: Path,
+    rewards: RewardSource | None = None,
+    on_metrics: OnMetrics = lambda step, metrics: None,
+) -> dict[str, float]:
+    """Trains `policy` in place and evaluates it; goes on from the newest checkpoint in `run_dir`.
+
+    A resumed run equals an uninterrupted one bit for bit on the CPU.
+
+    Args:
+        policy: as made.
+        env_id: Gymnasium id; actions in [-1, 1], time limits as truncation.
+        env_kwargs: arguments of the environment.
+        replay: as made, with demonstrations if there are any.
+        config: length and seed.
+        evaluation: when and how long to evaluate; `every` counts steps.
+        run_dir: gets `metrics.jsonl`, TensorBoard events, `checkpoints/`,
+            `evaluation/metrics.jsonl`, `policy/`, and `evaluation.json`.
+        rewards: what the policy learns from; the environment's reward when None.
+        on_metrics: told steps done and metrics at every line.
+
+    Returns:
+        The last metrics.
+
+    Raises:
+        InputError: if the training diverges, the environment does not fit, or the checkpoint is of
+            a run with other settings.
+    """
+    learner = _Learner(policy, replay, config)
+    settings = {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in ("steps", "checkpoint_every")
+    }
+    settings["policy"] = dataclasses.asdict(policy.config)
+    checkpoints = run_dir / "checkpoints"
+    companions: list[Companion] = [replay, *([rewards] if rewards else [])]
+    step = restore_checkpoint(checkpoints, policy, learner.generator, settings, companions)
+    curve = run_dir / CURVE_FOLDER
+    env = make_env(env_id, **env_kwargs)
+    with MetricsLogger(run_dir, step) as logger, MetricsLogger(curve, step) as evaluations:
+        metrics = logger.last
+        while step < config.steps:
+            before, (step, outcome) = step, _play(learner, env, step, rewards)
+            outcome |= rewards.after_episode(step, replay) if rewards else {}
+            learner.note(outcome)
+            ended = step >= config.steps
+            if ended or _crossed(before, step, config.log_every):
+                metrics = learner.take_metrics(step)
+                logger.log(step, metrics)
+                on_metrics(step, metrics)
+            if evaluation.episodes_on_the_way and _crossed(before, step, evaluation.every):
+                episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
+                result = evaluate(policy, env_id, env_kwargs, episodes, seed)
+                evaluations.log(step, result.summary)
+            if ended or _crossed(before, step, config.checkpoint_every):
+                save_checkpoint(checkpoints, policy, learner.generator, step, settings, companions)
+    env.close()
+    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
+    return metrics
+
+
+def _play(
+    learner: _Learner, env: gymnasium.Env[Any, Any], step: int, rewards: RewardSource | None
+) -> tuple[int, dict[str, float]]:
+    """Plays one episode from `step` on, learning after each step."""
+    reset_seed = int(np.random.SeedSequence([learner.config.seed, step]).generate_state(1)[0])
+    observation = flatten(env.reset(seed=reset_seed)[0])
+    learner.replay.add_reset(observation)
+    total, success, ended = 0.0, False, False
+    while not ended:
+        action = learner.act(observation, step)
+        following, reward, terminated, truncated, info = env.step(action)
+        following, succeeded = flatten(following), bool(info.get("success", False))
+        learner.replay.add_step(
+            action,
+            float(reward),
+            following,
+            terminated,
+            succeeded,
+            learned_reward=rewards.pay(observation, action) if rewards else None,
+        )
+        step += 1
+        learner.learn(step)
+        observation, ended = following, terminated or truncated
+        total, success = total + float(reward), success or succeeded
+    return step, {"return": total, "success": float(success)}
+
+
+class _Learner:
+    """Policy, replay and one stream of random numbers, with the metrics since the last line."""
+
+    def __init__(self, policy: Policy, replay: ReplayBuffer, config: OnlineTrainingConfig) -> None:
+        self.policy, self.replay, self.config = policy, replay, config
+        self.generator = torch_generator(config.seed, "online", policy.device)
+        self._discount = float(getattr(policy.config, "discount", 1.0))
+        self._share = config.demonstrations_share if len(replay.demonstration_rows) else 0.0
+        self._updates: list[dict[str, Tensor]] = []
+        self._episodes: list[dict[str, float]] = []
+        self._since = time.monotonic()
+
+    def act(self, observation: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+        """(A,): a random action at first, then one of the policy's."""
+        if step < self.config.random_steps:
+            size, device = self.policy.action_dim, self.policy.device
+            uniform = torch.rand(size, generator=self.generator, device=device)
+            return np.asarray((2.0 * uniform - 1.0).cpu(), dtype=np.float32)
+        return np.asarray(self.policy.act(observation[None], False, self.generator)[0])
+
+    def learn(self, step: int) -> None:
+        """Updates the policy as often as one step asks for."""
+        if step <= self.config.random_steps:
+            return
+        size = self.config.batch_size * self.policy.batches_per_update
+        for _ in range(self.config.updates_per_step):
+            batch = self.replay.sample(
+                size, self.generator, self._discount, self.config.n_step, self._share
+            )
+            self._updates.append(self.policy.update(batch, self.generator))
+
+    def note(self, outcome: dict[str, float]) -> None:
+        """Remembers what came of an episode."""
+        self._episodes.append(outcome)
+
+    def take_metrics(self, step: int) -> dict[str, float]:
+        """Means since the last call: of the updates, and of the episodes."""
+        now = time.monotonic()
+        metrics = {"updates_per_second": len(self._updates) / (now - self._since)}
+        if self._updates:
+            rows = torch.stack([torch.stack(list(update.values())) for update in self._updates])
+            means = rows.double().mean(0).tolist()
+            metrics |= dict(zip(self._updates[0], means, strict=True))
+            check_metrics(metrics, step, len(self._updates))
+        for name in {name for outcome in self._episodes for name in outcome}:
+            values = [outcome[name] for outcome in self._episodes if name in outcome]
+            metrics[f"episode/{name}"] = float(np.mean(values))
+        self._updates, self._episodes, self._since = [], [], now
+        return metrics
+
+
+def _crossed(before: int, after: int, every: int) -> bool:
+    """Whether a multiple of `every` lies in (before, after]."""
+    return before // every != after // every
