@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,10 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             f"robot{index}_{name}"
             for index in range(len(self.suite.robots))
             for name in ("eef_pos", "eef_quat", "gripper_qpos")
+            if f"robot{index}_{name}" in self.suite._observables
         )
         self.keys = tuple(observation_keys) or (*self._proprioception, "object")
-        self.object_parts = tuple(
-            name
-            for name, observable in self.suite._observables.items()
-            if observable.modality == "object" and observable.is_active()
-        )
+        self.arrange_parts: Callable[[Sequence[str]], tuple[str, ...]] = tuple
         self.negated_parts: frozenset[str] = frozenset()
         self.scene_version = robosuite.__version__
         self.observation_space = self._space()
@@ -300,12 +297,23 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             entities["goal"] = EXPERTS[self.task].goal
         return entities
 
+    @property
+    def object_parts(self) -> tuple[str, ...]:
+        """Names of robosuite's observations that are side by side in `object`."""
+        return self.arrange_parts(
+            [
+                name
+                for name, observable in self.suite._observables.items()
+                if observable.modality == "object" and observable.is_active()
+            ]
+        )
+
     def _object_index(self) -> int | None:
         """First index of the object's position in the key `object`."""
-        name = f"{OBJECT_OF.get(self.task)}_pos"
-        if name not in self.object_parts:
+        name, parts = f"{OBJECT_OF.get(self.task)}_pos", self.object_parts
+        if name not in parts:
             return None
-        before = self.object_parts[: self.object_parts.index(name)]
+        before = parts[: parts.index(name)]
         return sum(int(np.size(self.suite._observables[part].obs)) for part in before)
 
     def _value(self, values: Mapping[str, Any], key: str) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import robosuite
@@ -69,7 +70,7 @@ def from_recorded(task: str, recorded_version: str = "", **arguments: Any) -> Ro
         )
     env = RobosuiteEnv(task, **given)
     if _is_old(recorded_version):
-        env.object_parts = _old_order(task, env.object_parts)
+        env.arrange_parts = partial(_old_order, task)
         env.negated_parts = NEGATED
         env.scene_version = recorded_version
     return env

@@ -2,7 +2,7 @@
 
 A state is [robosuite's own flattened state, which robomimic reads: time, qpos, qvel] [the solver's
 warm start] [where the arms' joints were at the reset, towards which the controllers' null space
-pulls] [the grippers' commands] [poses of fixtures] [number of the step].
+pulls] [the grippers' commands] [poses of fixtures] [which object was drawn] [number of the step].
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ class StateKeeper:
         """
         self._suite = suite
         self._model, self._data = suite.sim.model._model, suite.sim.data._data
+        # Bodies without joints that resets move, such as a door's frame: the simulator's own state
+        # lacks them.
         poses = []
         for _ in range(2):
             suite.reset()
             poses.append(np.hstack([self._model.body_pos, self._model.body_quat]))
         self._fixtures = np.flatnonzero(np.any(poses[0] != poses[1], axis=1))
-        # Bodies without joints that resets move, such as a door's frame: the simulator's own
-        # state lacks them.
+        drawn = getattr(suite, "single_object_mode", 0) == 1
+        self._drawn = [name for name in ("object_id", "nut_id") if drawn and hasattr(suite, name)]
 
     def save(self, step: int) -> Array:
         """(S,): the state after `step` steps."""
@@ -46,6 +48,7 @@ class StateKeeper:
                 *[gripper.current_action for gripper in self._grippers()],
                 self._model.body_pos[self._fixtures].ravel(),
                 self._model.body_quat[self._fixtures].ravel(),
+                [getattr(self._suite, name) for name in self._drawn],
                 [step],
             ]
         )
@@ -75,6 +78,8 @@ class StateKeeper:
             count = len(self._fixtures)
             model.body_pos[self._fixtures] = parts.take(3 * count).reshape(-1, 3)
             model.body_quat[self._fixtures] = parts.take(4 * count).reshape(-1, 4)
+            for name in self._drawn:
+                self._draw(name, int(parts.take(1)[0]))
             step = int(parts.take(1)[0])
         suite.timestep, suite.cur_time = step, step * suite.control_timestep
         mujoco.mj_forward(model, data)
@@ -88,6 +93,14 @@ class StateKeeper:
         """Gives the grippers' commands, after a reset, the shape that they have after a step."""
         for gripper in self._grippers():
             gripper.current_action = np.zeros(len(gripper.actuators))
+
+    def _draw(self, name: str, number: int) -> None:
+        """Makes one of several objects the task's, as a reset does that draws it."""
+        setattr(self._suite, name, number)
+        for owner, sensors in getattr(self._suite, f"{name}_to_sensors").items():
+            for sensor in sensors:
+                self._suite._observables[sensor].set_enabled(owner == number)
+                self._suite._observables[sensor].set_active(owner == number)
 
     def _controllers(self) -> list[Any]:
         return [robot.part_controllers[arm] for robot in self._suite.robots for arm in robot.arms]

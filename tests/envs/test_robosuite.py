@@ -47,7 +47,11 @@ def play(env, seed: int, mix=EXPERT):
 
 def play_randomly(env, seed: int):
     rng = np.random.default_rng(seed)
-    return record_episode(env, lambda _: rng.uniform(-1, 1, env.action_space.shape), seed)
+
+    def act(_):
+        return rng.uniform(-1, 1, env.action_space.shape).astype(np.float32)
+
+    return record_episode(env, act, seed)
 
 
 def equal(first, second) -> bool:
