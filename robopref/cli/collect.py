@@ -7,6 +7,7 @@ Examples:
   robopref collect env=metaworld/button-press-v3
   robopref collect env=metaworld/drawer-open-v3 mix=scarce episodes=200 output=scarce.hdf5
   robopref collect env=robosuite/lift mix=multi_human
+  robopref collect env=robosuite/lift cameras=[agentview] image_size=84 output=pictures.hdf5
   robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
@@ -40,6 +41,10 @@ class CollectConfig:
     """Episodes that the file is to hold."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
+    cameras: list[str] = field(default_factory=list)
+    """Cameras whose pictures are recorded, such as [agentview] of robosuite."""
+    image_size: int = 84
+    """Width and height of the pictures."""
     seed: int = 0
     """Seed of goals, behaviours and noise."""
     output: str = MISSING
@@ -50,9 +55,21 @@ class CollectConfig:
     """Name of the run's folder under runs/collect, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("horizon", 0), ("seed", 0), ("workers", 0)):
+        least_values = (
+            ("episodes", 1), ("horizon", 0), ("image_size", 1), ("seed", 0), ("workers", 0),
+        )  # fmt: skip
+        for name, least in least_values:
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Arguments of the environment; what is not given is left to its defaults."""
+        pictures = {"cameras": list(self.cameras), "image_size": self.image_size}
+        return {
+            **({"horizon": self.horizon} if self.horizon else {}),
+            **(pictures if self.cameras else {}),
+        }
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -86,7 +103,7 @@ def collect_episodes(config: CollectConfig) -> None:
         try:
             collect(
                 config.env,
-                {"horizon": config.horizon} if config.horizon else {},
+                config.env_kwargs,
                 config.mix,
                 config.episodes,
                 config.seed,

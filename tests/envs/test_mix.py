@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from robopref.cli.config import shipped_folder
+from robopref_envs.demonstrators import BEHAVIOURS
 from robopref_envs.mix import Mix
 
 PRESETS = sorted((shipped_folder("configs") / "mix").glob("*.yaml"))
@@ -31,10 +32,7 @@ def test_noise_is_of_one_distribution_except_for_noisy(rng):
         assert np.mean(noise[behaviour]) == pytest.approx((low + high) / 2, rel=0.1)
 
 
-@pytest.mark.sim
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_presets_are_sound(path):
-    from robopref_envs.demonstrators import BEHAVIOURS
-
     mix = Mix.parse(yaml.safe_load(path.read_text()), BEHAVIOURS)
     assert sum(mix.shares.values()) == pytest.approx(1.0)
