@@ -6,6 +6,7 @@ start and goal; equal seeds give equal ones, whatever the policy.
 Examples:
   robopref evaluate policy=runs/train/drawer/policy env=metaworld/drawer-open-v3
   robopref evaluate policy=runs/train/drawer/policy env=metaworld/drawer-open-v3 video=true
+  robopref evaluate policy=runs/train/can/policy dataset=can.hdf5
   robopref evaluate -m policy=a/policy,b/policy env=metaworld/drawer-open-v3 episodes=100
 """
 
@@ -13,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
+from robopref.data.robomimic import load_dataset
+from robopref.environments import recorded_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import evaluate, record_video
 from robopref.files import write_json
@@ -37,8 +41,10 @@ class EvaluateConfig:
 
     policy: str = MISSING
     """Folder of the saved policy."""
-    env: str = MISSING
+    env: str = ""
     """Gymnasium id, such as metaworld/drawer-open-v3."""
+    dataset: str = ""
+    """In place of env: robomimic file, played in the environment that it was recorded in."""
     episodes: int = 50
     """Episodes to play."""
     horizon: int = 0
@@ -53,6 +59,8 @@ class EvaluateConfig:
     """Name of the run's folder under runs/evaluate, the time of day when empty."""
 
     def __post_init__(self) -> None:
+        if bool(self.env) == bool(self.dataset):
+            raise InputError("env=, dataset=: one of them must be given; see --help for examples")
         for name, least in (("episodes", 1), ("horizon", 0), ("seed", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
@@ -66,18 +74,25 @@ def main(arguments: Sequence[str]) -> None:
 def evaluate_policy(config: EvaluateConfig) -> None:
     """Plays the episodes and writes what came out."""
     policy = load_policy(config.policy)
-    env_kwargs = {"horizon": config.horizon} if config.horizon else {}
+    env_id, env_kwargs = _environment(config)
     with run_folder("evaluate", config.name, config) as folder:
         frames = [
-            record_video(policy, config.env, env_kwargs, config.seed, episode)
+            record_video(policy, env_id, env_kwargs, config.seed, episode)
             for episode in range(min(FILMED, config.episodes) if config.video else 0)
         ]
-        result = evaluate(
-            policy, config.env, env_kwargs, config.episodes, config.seed, config.workers
-        )
+        result = evaluate(policy, env_id, env_kwargs, config.episodes, config.seed, config.workers)
         if frames:
             write_mp4(folder / "video.mp4", np.concatenate(frames))
         save_result(folder / RESULT_FILE, result)
         metrics = outcome_metrics(result)
         write_json(folder / "metrics.json", metrics)
     print(f"{folder}: {outcome_line(metrics)}")
+
+
+def _environment(config: EvaluateConfig) -> tuple[str, dict[str, Any]]:
+    """Gymnasium id and arguments."""
+    env_id, env_kwargs = config.env, dict[str, Any]()
+    if config.dataset:
+        dataset = load_dataset(config.dataset, episodes=[0])
+        env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations)
+    return env_id, {**env_kwargs, **({"horizon": config.horizon} if config.horizon else {})}

@@ -93,12 +93,14 @@ def test_rewards_come_from_where_they_are_told(robopref, tmp_path):
     assert losses["zero"] < min(losses["true"], losses["reward"])
 
 
-def test_evaluate_agrees_with_training(robopref, tmp_path):
+@pytest.mark.parametrize(
+    "where", [("env=toy/point-mass-v0", "horizon=10"), ("dataset=toy.hdf5",)], ids=lambda w: w[0]
+)
+def test_evaluate_agrees_with_training(robopref, tmp_path, where):
     robopref("train", "dataset=toy.hdf5", *SMALL, "name=a")
     code, error = robopref(
-        "evaluate", "policy=runs/train/a/policy", "env=toy/point-mass-v0", "horizon=10",
-        "episodes=3", "workers=1", "name=a",
-    )  # fmt: skip
+        "evaluate", "policy=runs/train/a/policy", *where, "episodes=3", "workers=1", "name=a"
+    )
     assert code == 0, error
     outcomes = [
         json.loads((tmp_path / f"runs/{command}/a/evaluation.json").read_text())
@@ -137,7 +139,7 @@ def test_evaluate_films(robopref, tmp_path):
         (["train", "resume=nowhere"], "nowhere/config.yaml: no such file"),
         (["train", "resume=damaged"], "damaged/config.yaml: not a YAML file"),
         (["train", "resume=foreign"], "no such option"),
-        (["evaluate", "policy=empty"], "env=: must be given"),
+        (["evaluate", "policy=empty"], "env=, dataset=: one of them must be given"),
         (["evaluate", "policy=empty", "env=toy/point-mass-v0"], "empty/policy.json: no such file"),
         (["demo", "source=metaworld/pres-v3"], "env=metaworld/pres-v3: unknown environment"),
         (["demo", "target=metaworld/pres-v3"], "env=metaworld/pres-v3: unknown environment"),
