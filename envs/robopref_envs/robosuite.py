@@ -129,6 +129,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._bind()
         check_cameras(self._model, (*self.cameras, camera), f"robosuite/{task}")
         self._steps = 0
+        self._seeded = False
         self._proprioception = tuple(
             f"robot{index}_{name}"
             for index in range(len(self.suite.robots))
@@ -179,8 +180,9 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode with a fresh placement."""
         super().reset(seed=seed)
-        if seed is not None:
+        if seed is not None or not self._seeded:
             # Placement samplers and robots hold this generator, so it is reseeded in place.
+            self._seeded = True
             fresh = np.random.default_rng(seed)
             self.suite.rng.bit_generator.state = fresh.bit_generator.state
         self.suite.reset()
@@ -196,7 +198,9 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Moves one step; actions outside [-1, 1] are clipped."""
         suite, sim = self.suite, self.suite.sim
-        action = np.clip(action, self.action_space.low, self.action_space.high)
+        action = np.clip(
+            np.asarray(action, np.float32), self.action_space.low, self.action_space.high
+        )
         begin, end = (sim.step1, sim.step2) if suite.lite_physics else (sim.forward, sim.step)
         suite.timestep += 1
         for substep in range(int(suite.control_timestep / suite.model_timestep)):

@@ -110,6 +110,14 @@ def test_the_same_seed_gives_the_same_episode(task, environments):
     assert not equal(row(first, 0), row(different, 0))
 
 
+def test_without_a_seed_no_two_environments_begin_alike(environments):
+    starts = []
+    for env in environments("lift"):
+        env.unwrapped._seeded = False  # as just made
+        starts.append(env.reset()[0]["object"])
+    assert not np.array_equal(*starts)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", SCRIPTED)
 def test_the_expert_succeeds_and_nothing_ends_the_episode(task):
