@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,12 @@ class Trajectory:
     """What acted, such as `expert` or `stop`; empty when unknown."""
     seed: int | None = None
     """Seed of the environment's reset; None when unknown."""
+    name: str = ""
+    """Name in the file that it was read from, such as `demo_12`."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What a simulator needs to restore the episode, such as robosuite's `model_file` (XML)."""
+    extras: Mapping[str, Array] = field(default_factory=dict)
+    """Arrays of the file that robopref keeps but does not read, by their path in it."""
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:

@@ -15,6 +15,8 @@ from robopref.errors import InputError
 from robopref.structures import Array, Trajectory
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+HASHED_ROWS = 256
+"""Rows of observations that are hashed at a time."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class TrajectoryDataset:
     """What acted in each episode; empty when unknown."""
     seeds: tuple[int | None, ...] = ()
     """Reset seed of each episode; empty when unknown."""
+    names: tuple[str, ...] = ()
+    """Name of each episode in its file; empty when it has none."""
+    attributes: tuple[Mapping[str, Any], ...] = ()
+    """What a simulator needs to restore each episode; empty when not read."""
+    filter_keys: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """robomimic's named subsets, such as `train`: positions of their episodes."""
     env_args: Mapping[str, Any] = field(default_factory=dict)
     """robomimic's `env_args`: environment name, type, version and keyword arguments."""
     source: str = "memory"
@@ -70,13 +78,15 @@ class TrajectoryDataset:
         trajectories: Sequence[Trajectory],
         env_args: Mapping[str, Any] | None = None,
         source: str = "memory",
+        filter_keys: Mapping[str, tuple[int, ...]] | None = None,
     ) -> TrajectoryDataset:
-        """Packs trajectories into flat arrays.
+        """Packs trajectories into flat arrays. Their `extras` stay behind: nothing reads them.
 
         Args:
             trajectories: at least one; all with the same keys and trailing shapes.
             env_args: robomimic's description of the environment.
             source: name used in messages.
+            filter_keys: named subsets, as positions.
 
         Raises:
             InputError: if there is none or their keys or shapes differ.
@@ -93,6 +103,8 @@ class TrajectoryDataset:
         first = trajectories[0]
         behaviours = tuple(trajectory.behaviour for trajectory in trajectories)
         seeds = tuple(trajectory.seed for trajectory in trajectories)
+        names = tuple(trajectory.name for trajectory in trajectories)
+        attributes = tuple(trajectory.attributes for trajectory in trajectories)
         return TrajectoryDataset(
             observations={
                 name: _pack(
@@ -121,6 +133,9 @@ class TrajectoryDataset:
             else _pack([t.states for t in trajectories if t.states is not None], np.float64),
             behaviours=behaviours if any(behaviours) else (),
             seeds=seeds if any(seed is not None for seed in seeds) else (),
+            names=names if any(names) else (),
+            attributes=attributes if any(attributes) else (),
+            filter_keys=dict(filter_keys or {}),
             env_args=dict(env_args or {}),
             source=source,
         )
@@ -143,12 +158,17 @@ class TrajectoryDataset:
             states=None if self.states is None else self.states[rows],
             behaviour=self.behaviours[episode] if self.behaviours else "",
             seed=self.seeds[episode] if self.seeds else None,
+            name=self.names[episode] if self.names else "",
+            attributes=self.attributes[episode] if self.attributes else {},
         )
 
     def subset(self, episodes: Sequence[int] | NDArray[np.int64]) -> TrajectoryDataset:
         """Copies the given episodes into a dataset of their own."""
         return TrajectoryDataset.from_trajectories(
-            [self[int(episode)] for episode in episodes], self.env_args, self.source
+            [self[int(episode)] for episode in episodes],
+            self.env_args,
+            self.source,
+            chosen_filter_keys(self.filter_keys, [int(episode) for episode in episodes]),
         )
 
     @property
@@ -214,8 +234,27 @@ class TrajectoryDataset:
         for name in sorted(self.observations):
             digest.update(name.encode())
             values = self.observations[name]
-            digest.update((values if values.dtype == np.uint8 else values.astype("<f4")).tobytes())
+            # In pieces, since images may be larger than memory.
+            for start in range(0, len(values), HASHED_ROWS):
+                piece = values[start : start + HASHED_ROWS]
+                digest.update((piece if piece.dtype == np.uint8 else piece.astype("<f4")).tobytes())
         return digest.hexdigest()[:16]
+
+
+def chosen_filter_keys(
+    filter_keys: Mapping[str, tuple[int, ...]], episodes: Sequence[int]
+) -> dict[str, tuple[int, ...]]:
+    """Named subsets of a dataset, told in the positions of a selection from it.
+
+    Args:
+        filter_keys: positions in the whole dataset by name.
+        episodes: positions that are chosen, in their new order.
+    """
+    new = {episode: position for position, episode in enumerate(episodes)}
+    return {
+        name: tuple(new[episode] for episode in members if episode in new)
+        for name, members in filter_keys.items()
+    }
 
 
 def _pack(parts: Sequence[Array], dtype: type[Scalar]) -> NDArray[Scalar]:

@@ -108,11 +108,11 @@ def test_an_episode_that_was_cut_off_is_truncated(tmp_path):
     assert episode.truncated.tolist() == [False, False, False, True]
 
 
-def test_without_next_obs_the_last_step_goes(tmp_path):
+def test_without_next_obs_the_last_observation_stands_twice(tmp_path):
     published_style(tmp_path / "raw.hdf5", next_obs=False)
     episode = load_dataset(tmp_path / "raw.hdf5")[0]
-    assert len(episode) == 3
-    assert episode.observations["eef"].shape == (4, 2)
+    assert len(episode) == 4
+    assert episode.observations["eef"].tolist()[-2:] == [[6.0, 7.0], [6.0, 7.0]]
 
 
 @pytest.mark.parametrize(
