@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from robopref.report.figures import (
     plan_figure,
     reward_figure,
 )
-from robopref.report.video import replay, write_mp4
+from robopref.report.video import replay, video_speed, write_mp4
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
 from robopref.training.arms import REWARD_FOLDER, ArmRun
@@ -140,6 +141,8 @@ def write_report(
         videos, no_video = make_videos(path.parent / "videos", results), ""
     except InputError as error:
         videos, no_video = {}, str(error)
+    shown = results.runs[0]
+    speed = video_speed(shown.env_id, shown.env_kwargs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("robopref.report"),
         autoescape=True,
@@ -157,6 +160,7 @@ def write_report(
         figures=make_figures(results),
         videos=videos,
         no_video=no_video,
+        speed=speed and round(speed, 1),
         settings=settings,
     )
     with atomic_path(path) as temporary:
@@ -248,8 +252,9 @@ def _data_address(path: Path) -> str:
 
 
 def _task_name(dataset: TrajectoryDataset) -> str:
-    """`metaworld/drawer-open-v3` to `Drawer Open`."""
+    """`metaworld/drawer-open-v3` to `Drawer Open`, and so robosuite's `PickPlaceCan`."""
     name = str(dataset.env_args.get("env_name", dataset.source)).split("/")[-1]
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name)
     words = [word for word in name.split("-") if not (word[0] == "v" and word[1:].isdigit())]
     return " ".join(words).title()
 

@@ -15,7 +15,16 @@ from robopref.files import atomic_path
 from robopref.structures import Trajectory
 
 FRAMES_PER_SECOND = 25
-"""A frame every second step of 1/80 s, so motion is shown at five eighths of its speed."""
+EVERY = 2
+"""Steps between two pictures."""
+
+
+def video_speed(env_id: str, env_kwargs: Mapping[str, Any]) -> float | None:
+    """How many times faster than the robot a video is; None if the environment does not say."""
+    env = make_env(env_id, **env_kwargs)
+    steps_per_second = env.metadata.get("render_fps")
+    env.close()
+    return FRAMES_PER_SECOND * EVERY / steps_per_second if steps_per_second else None
 
 
 def write_mp4(path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECOND) -> None:
@@ -48,7 +57,7 @@ def write_mp4(path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECON
 
 
 def replay(
-    trajectory: Trajectory, env_id: str, env_kwargs: Mapping[str, Any], every: int = 2
+    trajectory: Trajectory, env_id: str, env_kwargs: Mapping[str, Any], every: int = EVERY
 ) -> NDArray[np.uint8]:
     """Pictures of a recorded episode, from its simulator states.
 
