@@ -13,18 +13,15 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than cores collapse
 
-import argparse
 import copy
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robopref.files import write_json
+from results import parse_arguments, write_results
 from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import make_policy
 from robopref.structures import TransitionBatch
@@ -131,10 +128,7 @@ def updates_per_second(
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__.splitlines()[0], "iql")
     rounds, seconds = (3, 2.0) if arguments.quick else (5, 10.0)
     torch.set_num_threads(1)
     data = random_transitions(TRANSITIONS)
@@ -156,13 +150,7 @@ def main() -> None:
         "times_plain": round(table[0]["updates_per_second"] / table[1]["updates_per_second"], 2),
     }
     print(f"at batch 256: {headline['times_plain']} times the plain implementation")
-    if arguments.json:
-        machine = {"cores": os.cpu_count(), "processor": platform.machine(), "threads": 1}
-        versions = {"python": platform.python_version(), "torch": torch.__version__}
-        write_json(
-            arguments.json,
-            {"headline": headline, "table": table, "machine": machine, "versions": versions},
-        )
+    write_results(arguments.json, headline, table, ["torch"])
 
 
 if __name__ == "__main__":
