@@ -1,10 +1,11 @@
-"""Describes and checks dataset files (robomimic HDF5).
+"""Describes, checks and converts dataset files (robomimic HDF5).
 
 Usage:
   robopref data info FILE       what is in the file
   robopref data validate FILE   every problem of the file; exit code 2 if there is one
   robopref data validate FILE --replay N   also plays N episodes' actions in the simulator again
   robopref data import-labels FORMAT SOURCE DATASET OUTPUT   published labels; see its --help
+  robopref data convert SOURCE TARGET            other formats in and out; see its --help
 
 Examples:
   robopref data info data/metaworld/button-press-v3-mixed.hdf5
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from robopref.cli import import_labels
+from robopref.cli import convert, import_labels
 from robopref.errors import InputError
 from robopref.files import existing_file
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs `data info` or `data validate`."""
-    if arguments[:1] == ["import-labels"]:
-        import_labels.main(arguments[1:])
+    """Runs an action on a file, or hands over to a command of its own."""
+    if arguments and arguments[0] in SUBCOMMANDS:
+        SUBCOMMANDS[arguments[0]](arguments[1:])
         return
     if not arguments or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         replay(existing_file(files[0]), episodes)
         return
     if action not in ACTIONS:
-        raise InputError(f"data {action}: no such action; choose from {', '.join(ACTIONS)}")
+        known = ", ".join([*ACTIONS, *SUBCOMMANDS])
+        raise InputError(f"data {action}: no such action; choose from {known}")
     if len(files) != 1:
         raise InputError(f"data {action}: needs one file, found {len(files)}; see --help")
     ACTIONS[action](existing_file(files[0]))
@@ -108,6 +110,12 @@ def _without_replay(files: list[str]) -> tuple[list[str], int]:
 
 
 ACTIONS: dict[str, Callable[[Path], None]] = {"info": info, "validate": validate}
+"""What is done with one file."""
+SUBCOMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "import-labels": import_labels.main,
+    "convert": convert.main,
+}
+"""What has arguments of its own."""
 
 
 def _facts(dataset: TrajectoryDataset, size: int) -> list[tuple[str, str]]:

@@ -7,10 +7,8 @@ policy, such as a replay buffer, write there.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.files import existing_file, read_json, write_json
+from robopref.files import atomic_folder, existing_file, read_json, write_json
 from robopref.policies.base import Policy
 
 KEPT = 2
@@ -128,28 +126,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         state.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; on success flushes it to disk and renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for file in [*temporary.rglob("*"), temporary]:
-            _flush(file)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

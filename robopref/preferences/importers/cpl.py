@@ -7,8 +7,6 @@ preferred, equal ones tie. The old form has `obs_1`, `action_1`, `obs_2`, `actio
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -16,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.npz import read_npz
 from robopref.data.segments import whole_episodes
 from robopref.errors import InputError
-from robopref.files import check_expansion, existing_file
 from robopref.preferences.dataset import Preferences
 from robopref.preferences.importers.imported import Imported
 from robopref.structures import Array, Trajectory
@@ -122,24 +120,8 @@ def _needed(arrays: dict[str, Array], name: str, path: Path) -> Array:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    path = existing_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(member.file_size for member in archive.infolist())
-        check_expansion(path, claimed)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except InputError:
-        raise
-    except (
-        OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, MemoryError,
-        SyntaxError, TypeError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: no npz file of arrays ({reason}); download it again") from error
+    arrays = read_npz(path)
     for name, values in arrays.items():
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-            raise InputError(f"{path}: {name} is no array of numbers; check the file")
         if not (np.abs(values.astype(np.float64)) <= np.finfo(np.float32).max).all():
             raise InputError(f"{path}: {name} holds NaN, infinity or huge numbers; repair the file")
     return arrays
