@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from robopref.data.convert import numpy_folder, robomimic_file
+from robopref.data.convert import d4rl, minari, numpy_folder, robomimic_file
 from robopref.data.convert.episodes import Recordings, Say, check_alike
 from robopref.errors import InputError
 from robopref.structures import Trajectory
@@ -32,6 +32,8 @@ class Format(Protocol):
 FORMATS: dict[str, Format] = {
     NATIVE: robomimic_file,
     "numpy": numpy_folder,
+    "d4rl": d4rl,
+    "minari": minari,
 }
 
 
@@ -121,3 +123,5 @@ class _Counted:
                 raise InputError(f"{self.source}: {error}") from error
             self.count += 1
             yield episode
+        if first is None:
+            raise InputError(f"{self.source}: holds no episode")
