@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from robopref.data.convert import d4rl, minari, numpy_folder, robomimic_file
+from robopref.data.convert import d4rl, lerobot, minari, numpy_folder, robomimic_file
 from robopref.data.convert.episodes import Recordings, Say, check_alike
 from robopref.errors import InputError
 from robopref.structures import Trajectory
@@ -34,6 +34,7 @@ FORMATS: dict[str, Format] = {
     "numpy": numpy_folder,
     "d4rl": d4rl,
     "minari": minari,
+    "lerobot": lerobot,
 }
 
 
