@@ -79,8 +79,8 @@ def _read(file: Path, say: Say) -> Trajectory:
             raise InputError(f"{file}: {name[:100]} is no array of numbers, one for each step")
         # The state after the last action may not have been recorded.
         check_finite(values[:-1] if name == "states" else values, f"{file}: {name}")
-    if any(values.ndim for values in (behaviour, seed, *attributes.values()) if values is not None):
-        raise InputError(f"{file}: behaviour, seed and attributes are one value each, not arrays")
+    if any(values is not None and values.ndim for values in (behaviour, seed)):
+        raise InputError(f"{file}: behaviour and seed are one value each, not arrays")
     observations = _below(arrays, "obs/")
     if "observations" in arrays:
         observations[FLAT] = arrays.pop("observations")
@@ -100,7 +100,9 @@ def _read(file: Path, say: Say) -> Trajectory:
         behaviour="" if behaviour is None else str(behaviour),
         seed=None if seed is None else _whole(seed, file),
         name=file.stem,
-        attributes={name: values.item() for name, values in attributes.items()},
+        attributes={
+            name: values if values.ndim else values.item() for name, values in attributes.items()
+        },
         extras=arrays,
     )
 

@@ -20,7 +20,7 @@ def test_round_trip_keeps_every_array(tmp_path, make_trajectory):
     arrays = {
         "observations": {"flat": np.ones((4, 2)), "camera": images},
         "interventions": np.array([True, False, False]),
-        "attributes": {"model_file": "<mujoco/>"},
+        "attributes": {"model_file": "<mujoco/>", "gains": np.ones(2)},
         "extras": {"action_dict/gripper": np.zeros((3, 1)), "dones": np.array([0, 1, 1])},
     }
     source = robomimic_file(tmp_path / "a.hdf5", [make_trajectory(3, **arrays) for _ in range(2)])
