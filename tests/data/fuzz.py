@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from robopref.preferences.importers.preference_transformer import import_prefere
 from robopref.preferences.importers.uni_rlhf import import_uni_rlhf
 from robopref.preferences.importers.uni_rlhf_export import import_uni_rlhf_export
 from robopref.structures import Trajectory
-from tests.data import fuzz_cases
+from tests.data import fuzz_cases, fuzz_convert
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -84,6 +85,7 @@ def readers(data: TrajectoryDataset) -> dict[str, list[Callable[[Path], Any]]]:
         ".pkl": [lambda path: import_imitation(path, NOW)],
         ".pt": [lambda path: import_preference_transformer(path, data, NOW, length=10)],
         ".uni": [lambda path: import_uni_rlhf(path, data, NOW)],
+        **{f".{name}": [fuzz_convert.read] for name in fuzz_convert.COUNTS},
     }
 
 
@@ -119,7 +121,8 @@ def corpus(folder: Path, data: TrajectoryDataset) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     small = TrajectoryDataset.from_trajectories([episode(steps, rng) for steps in (5, 3, 6)])
-    for path in fuzz_cases.all_files(folder, small, data):
+    cases = fuzz_cases.all_files(folder, small, data)
+    for path in chain(cases, fuzz_convert.converter_files(folder, small)):
         yield path
         if path.is_dir():
             shutil.rmtree(path)
