@@ -33,7 +33,7 @@ COMMANDS = {
     "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),
     "demo": ("robopref.cli.demo", "the whole way, from one task's labels to another's policy"),
     "doctor": ("robopref.cli.doctor", "check this machine: packages, rendering, devices, disk"),
-    "data": ("robopref.cli.data", "describe and check a dataset file"),
+    "data": ("robopref.cli.data", "describe, check and convert dataset files"),
 }
 """Command -> module with `main(arguments)`, imported only when called; one-line summary."""
 
