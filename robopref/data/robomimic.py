@@ -293,9 +293,9 @@ def _read(
     terminated = signal("terminated", dones.astype(bool) & last[: len(dones)]).astype(bool)
     truncated = signal("truncated", last[: len(terminated)] & ~terminated).astype(bool)
     others = all_arrays(demo, where, KNOWN) if extras else {}
-    same = np.array_equal(dones, terminated | truncated) and dones.dtype == np.int64
-    if same and "dones" in others:
-        del others["dones"]  # it says no more than the flags do, from which it is written
+    if "dones" in others and dones.dtype == np.int64 and len(terminated) == len(truncated):
+        if np.array_equal(dones, terminated | truncated):
+            del others["dones"]  # it says no more than the flags do, from which it is written
     observations = {}
     for name in member(demo, "obs"):
         if not images and stored_array(demo, f"obs/{name}", where).dtype == np.uint8:
