@@ -6,6 +6,7 @@ Usage:
   robopref data validate FILE --replay N   also plays N episodes' actions in the simulator again
   robopref data import-labels FORMAT SOURCE DATASET OUTPUT   published labels; see its --help
   robopref data convert SOURCE TARGET            other formats in and out; see its --help
+  robopref data download [NAME]                  published datasets; see its --help
 
 Examples:
   robopref data info data/metaworld/button-press-v3-mixed.hdf5
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from robopref.cli import convert, import_labels
+from robopref.cli import convert, download, import_labels
 from robopref.errors import InputError
 from robopref.files import existing_file
 
@@ -114,6 +115,7 @@ ACTIONS: dict[str, Callable[[Path], None]] = {"info": info, "validate": validate
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "import-labels": import_labels.main,
     "convert": convert.main,
+    "download": download.main,
 }
 """What has arguments of its own."""
 
