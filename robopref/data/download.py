@@ -10,6 +10,8 @@ import hashlib
 import http.client
 import os
 import re
+import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -25,6 +27,13 @@ CHUNK = 1 << 20
 ATTEMPTS = 5
 """Times that a connection may break without a byte gained in between."""
 TIMEOUT_S = 30.0
+PAUSE_S = 1.0
+"""Seconds to wait after the first failure, twice as many after the second, and so on."""
+BROKEN = (
+    urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError
+)  # fmt: skip
+BUSY = (429, 500, 502, 503, 504)
+"""What a server says that may have the file in a moment."""
 
 _KINDS = {"ph": "lift can square transport tool_hang", "mh": "lift can square transport"}
 FILES: Mapping[str, str] = {
@@ -71,7 +80,10 @@ def download(
     if target.exists():
         return target
     part = target.with_suffix(".part")
-    address = f"{hub or os.environ.get('HF_ENDPOINT') or HUB}/{REPOSITORY}/{FILES[name]}"
+    server = hub or os.environ.get("HF_ENDPOINT") or HUB
+    if not server.startswith(("https://", "http://")):
+        raise InputError(f"HF_ENDPOINT={server}: must begin with https://")
+    address = f"{server}/{REPOSITORY}/{FILES[name]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab"):
@@ -110,20 +122,28 @@ def _fetch(address: str, part: Path, on_progress: OnProgress) -> str:
             return _fetch_once(address, part, redirect, on_progress)
         except urllib.error.HTTPError as error:
             if error.code == 416 and before:  # nothing is left to fetch
-                return _named_checksum(redirect.headers)
-            raise InputError(
-                f"{address}: the server says {error.code} {error.reason}; "
-                "look whether it has moved, or set HF_ENDPOINT to a mirror"
-            ) from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError,
-                ConnectionError) as error:  # fmt: skip
-            failures = 0 if part.stat().st_size > before else failures + 1
-            if failures >= ATTEMPTS:
-                reason = " ".join(str(getattr(error, "reason", error)).split())
-                raise InputError(
-                    f"{address}: cannot be reached ({reason}); what there is stays in {part}, "
-                    "and the same command goes on from there"
-                ) from error
+                return _named_checksum([*redirect.headers, error.headers])
+            failures = _again(failures, error, address, part, before)
+        except BROKEN as error:
+            failures = _again(failures, error, address, part, before)
+
+
+def _again(failures: int, error: Exception, address: str, part: Path, before: int) -> int:
+    """Counts a failure without a byte gained, and waits a little; raises when it is no use."""
+    if isinstance(error, urllib.error.HTTPError) and error.code not in BUSY:
+        raise InputError(
+            f"{address}: the server says {error.code} {error.reason}; "
+            "look whether it has moved, or set HF_ENDPOINT to a mirror"
+        ) from error
+    failures = 0 if part.stat().st_size > before else failures + 1
+    if failures >= ATTEMPTS:
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        raise InputError(
+            f"{address}: cannot be reached ({reason}); what there is stays in {part}, "
+            "and the same command goes on from there"
+        ) from error
+    time.sleep(PAUSE_S * failures)
+    return failures
 
 
 def _fetch_once(address: str, part: Path, redirect: _Redirect, on_progress: OnProgress) -> str:

@@ -1,6 +1,7 @@
 """Downloads from a server in this process: whole, cut, damaged, missing."""
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,8 @@ class Hub:
         self.cut_after: list[int] = []
         """Bytes after which each of the next answers breaks off."""
         self.ranges = True
+        self.busy = 0
+        """Answers of 503 before it serves."""
         self.checksum = hashlib.sha256(CONTENT).hexdigest()
         self.asked: list[str] = []
         self.address = ""
@@ -47,6 +50,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            if hub.busy:
+                hub.busy -= 1
+                self.send_error(503)
+                return
             if self.path != "/store":
                 self.send_error(404)
                 return
@@ -67,6 +74,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     thread.start()
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    monkeypatch.setattr(module, "PAUSE_S", 0.0)
     yield hub
     server.shutdown()
     server.server_close()
@@ -138,7 +146,33 @@ def test_what_the_server_does_not_have(hub: Hub, tmp_path: Path) -> None:
         download("robomimic/can/mh", tmp_path)
 
 
-def test_nobody_answers(tmp_path: Path) -> None:
+def test_a_busy_server_is_asked_again(hub: Hub, tmp_path: Path) -> None:
+    hub.busy = module.ATTEMPTS - 1
+    assert download(NAME, tmp_path).read_bytes() == CONTENT
+    (tmp_path / "robomimic/lift/ph.hdf5").unlink()
+    hub.busy = module.ATTEMPTS
+    with pytest.raises(InputError, match="cannot be reached .*Service Unavailable"):
+        download(NAME, tmp_path)
+
+
+def test_a_broken_secure_connection_counts_as_broken(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*arguments: Any) -> str:
+        raise ssl.SSLError("EOF occurred")
+
+    monkeypatch.setattr(module, "_fetch_once", cut)
+    with pytest.raises(InputError, match="cannot be reached .*EOF occurred"):
+        download(NAME, tmp_path)
+
+
+def test_an_endpoint_without_a_scheme(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="HF_ENDPOINT=mirror.example: must begin with https"):
+        download(NAME, tmp_path, hub="mirror.example")
+
+
+def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.0)
     with pytest.raises(InputError, match="cannot be reached"):
         download(NAME, tmp_path, hub="http://127.0.0.1:9")
 
