@@ -21,17 +21,10 @@ Examples:
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from robopref.errors import InputError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"data convert: {message}; see --help")
+from robopref.cli.arguments import ArgumentParser
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -45,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     from robopref.data.convert.registry import convert
 
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = ArgumentParser("data convert")
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--from", dest="source_format", default="")

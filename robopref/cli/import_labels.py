@@ -31,8 +31,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from robopref.cli.arguments import ArgumentParser
 from robopref.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ OVER_A_DATASET = {
 WITH_SEGMENTS = {"cpl": ("score",), "imitation": ()}
 """Formats that carry their own segments, with the options that they know."""
 MEANINGS = {"first": 0, "second": 1, "equal": -1}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"data import-labels: {message}; see --help")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -90,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = ArgumentParser("data import-labels")
     parser.add_argument("format", choices=[*OVER_A_DATASET, *WITH_SEGMENTS])
     for name in ("source", "dataset", "output"):
         parser.add_argument(name, type=Path)
