@@ -6,6 +6,7 @@ reached, and an object that was lost is picked up again.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,13 +104,13 @@ class PickExpert(ScriptedExpert):
         """From now on takes object and goal to be (3,) metres away from where they are."""
         self._offset = offset
 
+    @abstractmethod
     def grasp(self, pose: _Pose) -> tuple[Vector, float]:
         """(3,) where to grasp, and by how many radians to turn the hand for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def carry(self, pose: _Pose) -> Vector:
         """(7,): the action once the object is held: phases `lift`, `over`, `lower`, `release`."""
-        raise NotImplementedError
 
     def _next(self, phase: str) -> None:
         self._phase, self._waited = phase, 0
