@@ -15,10 +15,10 @@ demo: $(INSTALLED) mesa
 	$(BIN)/robopref demo
 
 test: $(INSTALLED) mesa
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 test-all: $(INSTALLED) mesa
-	$(BIN)/pytest -q -m ""
+	$(BIN)/pytest -q -n auto -m ""
 
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do \

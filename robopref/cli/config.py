@@ -134,7 +134,7 @@ def _to_dataclass(command: str, schema: type[Config], tree: DictConfig) -> Confi
 def _sweep(
     command: str, schema: type[Config], overrides: Sequence[str], action: Callable[[Config], None]
 ) -> None:
-    """Lets Hydra run every combination, through whichever launcher the user names."""
+    """Lets Hydra run every combination, on all cores unless the user names another launcher."""
 
     @functools.wraps(action)
     def job(tree: DictConfig) -> None:
@@ -147,6 +147,8 @@ def _sweep(
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
+    if not any(text.startswith("hydra/launcher=") for text in overrides):
+        own += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={os.cpu_count()}"]
     configs = str(shipped_folder("configs"))
     entry = hydra.main(version_base=HYDRA_BEHAVIOUR, config_path=configs, config_name=command)(job)
     # Hydra reads the process's own arguments, and exits by itself on errors unless told not to.

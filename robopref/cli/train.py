@@ -11,7 +11,7 @@ Examples:
   robopref train dataset=drawer.hdf5 policy=behavior_cloning training.updates=20000
   robopref train resume=runs/train/drawer training.updates=40000
   robopref train -m dataset=drawer.hdf5 training.seed=0,1,2
-  robopref train policy=sac env=metaworld/reach-v3 online.steps=50000
+  robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
   robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
   robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
 """
@@ -74,8 +74,8 @@ class TrainConfig:
     """robomimic HDF5 file; with env, demonstrations that are kept beside the policy's own steps."""
     env: str = ""
     """Gymnasium id of an environment to act in while learning."""
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Its arguments, such as {horizon: 200}."""
+    horizon: int = 0
+    """Steps of its episodes, the environment's own number when 0."""
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
@@ -116,6 +116,8 @@ class TrainConfig:
             raise InputError(
                 f"policy={self.policy}: no such policy; choose from {', '.join(learners)}"
             )
+        if self.horizon < 0:
+            raise InputError(f"horizon={self.horizon}: must be at least 0")
         if not (self.dataset or self.env or self.resume):
             raise InputError("dataset=: must be given, or env= to learn while acting; see --help")
         if self.rewards == LEARNED and not self.env:
@@ -164,7 +166,8 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
 def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     """Online: the policy acts, with demonstrations beside it where a dataset is given."""
     prior = load_dataset(config.dataset) if config.dataset else None
-    env = make_env(config.env, **config.env_kwargs)
+    env_kwargs = {"horizon": config.horizon} if config.horizon else {}
+    env = make_env(config.env, **env_kwargs)
     observation, _ = env.reset(seed=0)
     space = env.action_space
     env.close()
@@ -182,7 +185,7 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
             metrics = train_online(
                 policy,
                 config.env,
-                config.env_kwargs,
+                env_kwargs,
                 replay,
                 online,
                 config.evaluation,
