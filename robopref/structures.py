@@ -125,6 +125,11 @@ class Segments:
     def __getitem__(self, index: slice | Array) -> Segments:
         return Segments(self.episodes[index], self.starts[index], self.lengths[index])
 
+    def join(self, other: Segments) -> Segments:
+        """The segments of both, these first."""
+        columns = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Segments(*(np.concatenate(column) for column in columns))
+
 
 @dataclass(frozen=True)
 class SegmentBatch:

@@ -7,6 +7,8 @@ Examples:
   robopref label dataset=button.hdf5 output=button.parquet
   robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
   robopref label dataset=button.hdf5 labeler=myopic segment_length=50
+  robopref label dataset=button.hdf5 strategy=disagreement rewards=runs/train-reward/b/reward \
+    preferences=button.parquet pairs=50 output=more.parquet
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from robopref.cli.config import register, run
 from robopref.cli.runs import run_folder
 from robopref.errors import InputError
 from robopref.files import write_json
+from robopref.preferences.active import STRATEGIES
 from robopref.preferences.teachers import TEACHERS, TeacherConfig
 
 
@@ -33,7 +36,15 @@ class LabelConfig:
     labeler: TeacherConfig = field(default_factory=TeacherConfig)
     """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities."""
     pairs: int = 300
-    """Different pairs to ask about, drawn uniformly."""
+    """Different pairs to ask about: the budget."""
+    strategy: str = "uniform"
+    """Which pairs: uniform, k_center, or, by a reward so far, disagreement, entropy,
+    mutual_information, thompson or volume_removal."""
+    rewards: str = ""
+    """Folder of the reward so far."""
+    preferences: str = ""
+    """Parquet file of the labels so far: their pairs are not asked again, and stand first in the
+    output."""
     segment_length: int = 0
     """Steps of a segment; whole episodes when 0."""
     seed: int = 0
@@ -49,6 +60,10 @@ class LabelConfig:
         for name, least in (("pairs", 1), ("segment_length", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.strategy not in STRATEGIES:
+            raise InputError(
+                f"strategy={self.strategy}: no such way to ask; choose from {', '.join(STRATEGIES)}"
+            )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,9 +79,10 @@ def label(config: LabelConfig) -> None:
 
     from robopref.data.robomimic import load_dataset
     from robopref.data.segments import all_segments, whole_episodes
-    from robopref.preferences.dataset import save_preferences
-    from robopref.preferences.queries import uniform_pairs
+    from robopref.preferences.dataset import check_dataset, load_preferences, save_preferences
     from robopref.preferences.teachers import scripted_labels
+    from robopref.rewards.questions import choose_pairs
+    from robopref.rewards.registry import load_reward
     from robopref.seeding import numpy_generator
 
     dataset = load_dataset(config.dataset)
@@ -75,7 +91,18 @@ def label(config: LabelConfig) -> None:
         if config.segment_length
         else whole_episodes(dataset)
     )
-    pairs = uniform_pairs(segments, config.pairs, numpy_generator(config.seed, "pairs"))
+    earlier = load_preferences(config.preferences) if config.preferences else None
+    if earlier is not None:
+        check_dataset(earlier, dataset)
+    pairs = choose_pairs(
+        config.strategy,
+        dataset,
+        segments,
+        config.pairs,
+        numpy_generator(config.seed, "pairs"),
+        load_reward(config.rewards) if config.rewards else None,
+        (earlier.first, earlier.second) if earlier is not None else None,
+    )
     preferences = scripted_labels(
         dataset,
         pairs,
@@ -86,7 +113,7 @@ def label(config: LabelConfig) -> None:
     )
     with run_folder("label", config.name, config) as folder:
         output = Path(config.output) if config.output else folder / "preferences.parquet"
-        save_preferences(output, preferences)
+        save_preferences(output, earlier.join(preferences) if earlier is not None else preferences)
         metrics = {
             "asked": config.pairs,
             "labelled": len(preferences),
@@ -94,4 +121,8 @@ def label(config: LabelConfig) -> None:
             "second_preferred": int((preferences.labels > 0.5).sum()),
         }
         write_json(folder / "metrics.json", metrics)
-    print(f"{output}: {len(preferences)} of {config.pairs} pairs labelled by {config.annotator}")
+    beside = f", beside {len(earlier)} earlier ones" if earlier is not None else ""
+    print(
+        f"{output}: {len(preferences)} of {config.pairs} pairs labelled by {config.annotator}"
+        + beside
+    )

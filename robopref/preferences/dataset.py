@@ -102,6 +102,16 @@ class Preferences:
     def __getitem__(self, index: slice | NDArray[Any]) -> Preferences:
         return Preferences(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
+    def join(self, other: Preferences) -> Preferences:
+        """The rows of both, these first."""
+
+        def both(one: Any, two: Any) -> Any:
+            return one.join(two) if isinstance(one, Segments) else np.concatenate([one, two])
+
+        return Preferences(
+            **{f.name: both(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        )
+
     @staticmethod
     def from_labels(
         dataset: TrajectoryDataset,

@@ -37,7 +37,7 @@ from robopref.optimal_transport.gromov_wasserstein import (
     transport_objective,
 )
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
-from robopref.preferences.queries import Pairs
+from robopref.preferences.queries import Pairs, distinct_segments
 from robopref.preferences.trajectory_features import (
     align_features,
     progress_features,
@@ -163,7 +163,7 @@ def align(
     """
     check_dataset(preferences, source)
     check_informative(preferences)
-    source_points, first, second = _distinct_pairs(preferences.first, preferences.second)
+    source_points, (first, second) = distinct_segments(preferences.first, preferences.second)
     _check_lengths(source, source_points, target, target_points)
     if len(target_points) < 2:
         raise InputError(
@@ -239,7 +239,7 @@ def transfer_preferences(
     Raises:
         InputError: as `align`.
     """
-    points, first, second = _distinct_pairs(*target_pairs)
+    points, (first, second) = distinct_segments(*target_pairs)
     transfer = align(source, preferences, target, points, config)
     labels = transfer.label_matrix()[first, second]
     transferred = Preferences.from_labels(
@@ -295,18 +295,6 @@ def complete_labels(
         np.add.at(total, (rows, columns), values)
         np.add.at(count, (rows, columns), 1.0)
     return np.where(count > 0, total / np.maximum(count, 1.0), labels)
-
-
-def _distinct_pairs(
-    first: Segments, second: Segments
-) -> tuple[Segments, NDArray[np.int64], NDArray[np.int64]]:
-    """The segments that occur, each once, and where each pair's two are among them."""
-    rows = np.concatenate(
-        [np.stack([s.episodes, s.starts, s.lengths], axis=1) for s in (first, second)]
-    )
-    unique, inverse = np.unique(rows, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return Segments(*unique.T), inverse[: len(first)], inverse[len(first) :]
 
 
 def _squared_distances(left: NDArray[Any], right: NDArray[Any]) -> Matrix:

@@ -70,6 +70,11 @@ class RewardModel(nn.Module, ABC):
     def predict(self, segments: SegmentBatch) -> RewardPrediction:
         """Rewards of raw segments, without gradient."""
 
+    @torch.no_grad()
+    def predict_members(self, segments: SegmentBatch) -> Tensor:
+        """(E, B, T): the reward by each member of an ensemble; the only one if it is none."""
+        return self.predict(segments).mean[None]
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -19,7 +19,7 @@ from robopref.networks.mlp import EnsembleMLP
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.rewards.base import OnEpoch, RewardModel
 from robopref.seeding import torch_generator
-from robopref.structures import Segments
+from robopref.structures import SegmentBatch, Segments
 
 
 @dataclass
@@ -122,6 +122,12 @@ class PairwiseReward(RewardModel):
     def rewards(self, outputs: StepOutputs) -> Tensor:
         """(E, B, S): step rewards in log-odds, from the first output."""
         return torch.tanh(outputs.values[..., 0]) * (self.config.logit_scale / self.mean_length)
+
+    @torch.no_grad()
+    def predict_members(self, segments: SegmentBatch) -> Tensor:
+        """(E, B, T): step rewards by each member, without weights of the steps."""
+        inputs = self.standardised(segments.observations, segments.actions)
+        return self.rewards(self.backbone(inputs, segments.mask)) * segments.mask
 
     def standardised(self, observations: Tensor, actions: Tensor) -> Tensor:
         """(..., D) network inputs from raw observations and actions."""

@@ -22,16 +22,18 @@ from torch import Tensor
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset, save_dataset
-from robopref.data.segments import sample_segments
+from robopref.data.segments import all_segments
 from robopref.errors import InputError
+from robopref.preferences.active import UNIFORM
 from robopref.preferences.dataset import (
     Preferences,
     check_informative,
     load_preferences,
     save_preferences,
 )
-from robopref.preferences.queries import Pairs, uniform_pairs
+from robopref.preferences.queries import Pairs
 from robopref.rewards.base import RewardModel
+from robopref.rewards.questions import check_strategy, choose_pairs
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import relabel
 from robopref.seeding import numpy_generator
@@ -51,6 +53,9 @@ class OnlinePreferencesConfig:
 
     budget: int = 500
     """Pairs in all."""
+    strategy: str = "uniform"
+    """Which pairs are asked once there is a reward: uniform, disagreement, entropy,
+    mutual_information, k_center, thompson or volume_removal. The first ones are uniform."""
     pairs_per_session: int = 50
     session_every: int = 5_000
     """Steps between two sessions, and until the first: so long the policy explores."""
@@ -64,8 +69,9 @@ class OnlinePreferencesConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
+            if name != "strategy" and value < 1:
                 raise InputError(f"preferences.{name}={value}: must be at least 1")
+        check_strategy(self.strategy)
         if self.nearest >= self.compared:
             raise InputError(
                 f"preferences.nearest={self.nearest}: must be below compared={self.compared}"
@@ -159,7 +165,9 @@ class OnlinePreferences:
         rng = numpy_generator(self.seed, f"session at {step}")
         count = min(self.config.pairs_per_session, self.config.budget - self.asked)
         length = min(self.config.segment_length, int(recent.lengths.max()))
-        pairs = uniform_pairs(sample_segments(recent, 4 * count, length, rng), count, rng)
+        strategy = self.config.strategy if self.model is not None else UNIFORM
+        segments = all_segments(recent, length)
+        pairs = choose_pairs(strategy, recent, segments, count, rng, self.model)
         labels = self.teacher(recent, pairs, rng)
         for index in np.flatnonzero(~np.isnan(labels)):
             self._segments += [_cut(recent, side, int(index)) for side in pairs]

@@ -43,6 +43,19 @@ def test_label_then_learn(capsys):
         assert (folder / "config.yaml").is_file()
 
 
+def test_asking_what_the_reward_so_far_disagrees_about(capsys):
+    assert cli.main(["label", DATA, "pairs=20", "output=a.parquet"]) == 0
+    learn = ["train-reward", DATA, "preferences=a.parquet", "reward.epochs=2", "name=first"]
+    assert cli.main(learn) == 0
+    so_far = ["rewards=runs/train-reward/first/reward", "preferences=a.parquet"]
+    ask = ["label", DATA, "strategy=disagreement", *so_far, "pairs=46", "output=b.parquet"]
+    assert cli.main(ask) == 0, capsys.readouterr()
+    assert "46 of 46 pairs labelled by oracle, beside 20 earlier ones" in capsys.readouterr().out
+    both = load_preferences("b.parquet")
+    pairs = {frozenset(p) for p in zip(both.first.episodes, both.second.episodes, strict=True)}
+    assert len(both) == len(pairs) == 66  # every pair of 12 episodes, none twice
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -50,6 +63,10 @@ def test_label_then_learn(capsys):
         (("label", DATA, "segment_length=11"), "segment_length=11: the longest episode"),
         (("label", "dataset=none.hdf5"), "none.hdf5: no such file"),
         (("label", DATA, "labeler=guess"), "labeler"),
+        (("label", DATA, "strategy=guess"), "strategy=guess: no such way to ask; choose from"),
+        (("label", DATA, "strategy=entropy", "pairs=9"), "strategy=entropy: looks at a reward"),
+        (("label", DATA, "preferences=a.parquet", "pairs=47"), "between 1 and 46 different pairs"),
+        (("label", "dataset=other.hdf5", "preferences=a.parquet"), "was given for dataset"),
         (("train-reward", DATA, "preferences=none.parquet"), "none.parquet: no such file"),
         (("train-reward", "dataset=other.hdf5", "preferences=a.parquet"), "was given for dataset"),
         (("train-reward", DATA, "preferences=a.parquet", "reward.epochs=0"), "reward.epochs=0"),

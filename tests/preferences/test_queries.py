@@ -3,7 +3,7 @@ import pytest
 
 from robopref.data.segments import all_segments, whole_episodes
 from robopref.errors import InputError
-from robopref.preferences.queries import all_pairs, split_episodes, uniform_pairs
+from robopref.preferences.queries import all_pairs, pairs_left, split_episodes, uniform_pairs
 from tests.preferences.small_data import random_dataset
 
 EPISODES = whole_episodes(random_dataset(episodes=7))
@@ -54,3 +54,27 @@ def test_split_is_disjoint_and_complete() -> None:
         split_episodes(3, 0.5, np.random.default_rng(0))
     with pytest.raises(InputError, match=r"held_out=1.0"):
         split_episodes(20, 1.0, np.random.default_rng(0))
+
+
+def test_asked_pairs_are_not_drawn_again_whichever_side_is_first() -> None:
+    rng = np.random.default_rng(0)
+    first, second = uniform_pairs(EPISODES, 9, rng)
+    asked = second, first  # turned round
+    assert pairs_left(EPISODES, asked) == 12
+    counts: dict[frozenset[int], int] = {}
+    for _ in range(600):
+        one, other = uniform_pairs(EPISODES, 3, rng, asked)
+        for pair in zip(one.episodes, other.episodes, strict=True):
+            counts[frozenset(pair)] = counts.get(frozenset(pair), 0) + 1
+    assert len(counts) == 12 and min(counts.values()) > 100  # 150 on average
+    before = {frozenset(pair) for pair in zip(first.episodes, second.episodes, strict=True)}
+    assert not before & set(counts)
+    with pytest.raises(InputError, match="between 1 and 12 different pairs beside the 9 asked"):
+        uniform_pairs(EPISODES, 13, rng, asked)
+
+
+def test_asked_pairs_of_other_segments_do_not_count() -> None:
+    short = all_segments(random_dataset(episodes=7), 5)
+    asked = uniform_pairs(short, 30, np.random.default_rng(0))
+    assert pairs_left(EPISODES, asked) == pairs_left(EPISODES) == 21
+    assert pairs_left(short, asked) == pairs_left(short) - 30

@@ -1,5 +1,6 @@
 """Preferences asked on the way: exploration, sessions, relabelling, and resuming."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ def test_the_budget_holds_and_sessions_keep_their_distance() -> None:
     assert asked[:2] == [None, None] and rewards.asked == 50
 
 
+def test_a_strategy_asks_from_the_second_session_on() -> None:
+    config = dataclasses.replace(ASK, strategy="disagreement")
+    asked = {}
+    for name, ask in (("uniform", ASK), ("disagreement", config)):
+        rewards, replay = OnlinePreferences(ask, REWARD, oracle, seed=0), walks(episodes=40)
+        for step in (100, 200):
+            rewards.after_episode(step, replay)
+        asked[name] = [piece.episode_return for piece in rewards._segments]
+    assert asked["uniform"][:40] == asked["disagreement"][:40]
+    assert asked["uniform"][40:] != asked["disagreement"][40:]
+
+
 def test_skipped_and_equal_answers() -> None:
     def undecided(dataset: TrajectoryDataset, pairs: Pairs, rng: Any) -> NDArray[np.float64]:
         return np.where(np.arange(len(pairs[0])) % 2, np.nan, 0.5)
@@ -111,5 +124,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_refusals() -> None:
     with pytest.raises(InputError, match="preferences.budget=0"):
         OnlinePreferencesConfig(budget=0)
+    with pytest.raises(InputError, match="strategy=clever: no such way to ask"):
+        OnlinePreferencesConfig(strategy="clever")
     with pytest.raises(InputError, match="must be below compared=5"):
         OnlinePreferencesConfig(compared=5)
