@@ -18,6 +18,7 @@ from robopref.errors import InputError
 from robopref.networks.mlp import EnsembleMLP
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.rewards.base import OnEpoch, RewardModel
+from robopref.rewards.semi_supervised import Spans, crop_pairs, pseudo_labels, random_spans
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch, Segments
 
@@ -37,11 +38,27 @@ class PairwiseConfig:
     """Pairs per update."""
     learning_rate: float = 1e-3
     """At the start; it falls to zero along a cosine."""
+    crop: float = 0.0
+    """Largest share by which segments are cut at random in training (SURF: 0.25)."""
+    pseudo_pairs: int = 0
+    """Unlabelled pairs beside each labelled one, taught where the model is sure (SURF: 4)."""
+    pseudo_threshold: float = 0.99
+    """How sure: probability of the likelier answer."""
+    pseudo_weight: float = 1.0
+    """Weight of the loss of the unlabelled pairs."""
 
     def __post_init__(self) -> None:
         for name in ("logit_scale", "epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"reward.{name}={getattr(self, name)}: must be positive")
+        if not 0.0 <= self.crop < 1.0:
+            raise InputError(f"reward.crop={self.crop}: a share to cut lies in [0, 1)")
+        if not 0.5 <= self.pseudo_threshold < 1.0:
+            raise InputError(
+                f"reward.pseudo_threshold={self.pseudo_threshold}: must lie in [0.5, 1)"
+            )
+        if self.pseudo_pairs < 0 or self.pseudo_weight < 0.0:
+            raise InputError("reward.pseudo_pairs and reward.pseudo_weight: must be at least 0")
 
 
 def check_widths(name: str, widths: list[int]) -> None:
@@ -147,7 +164,7 @@ class PairwiseReward(RewardModel):
         check_informative(preferences)
         check_dataset(preferences, dataset)
         inputs = self._take_statistics(preferences, dataset)
-        sides = [_Steps(dataset, side, inputs) for side in (preferences.first, preferences.second)]
+        spans = [_spans(dataset, side) for side in (preferences.first, preferences.second)]
         labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
         confidence /= confidence.mean()
@@ -161,8 +178,14 @@ class PairwiseReward(RewardModel):
             total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
             order = torch.randperm(len(labels), generator=generator)
             for rows in order.split(self.config.batch_size):
-                first, second = (side.draw(rows, self.sampled_steps, generator) for side in sides)
+                sides = [(starts[rows], lengths[rows]) for starts, lengths in spans]
+                if self.config.crop:
+                    sides = list(crop_pairs(sides[0], sides[1], self.config.crop, generator))
+                first, second = (self._draw(inputs, span, generator) for span in sides)
                 loss, logits = self.loss(first, second, labels[rows], confidence[rows], generator)
+                if self.config.pseudo_pairs:
+                    lengths = sides[0][1].repeat(self.config.pseudo_pairs)
+                    loss = loss + self._pseudo_loss(dataset, inputs, lengths, generator)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -176,6 +199,28 @@ class PairwiseReward(RewardModel):
             on_epoch(epoch, metrics)
         return metrics
 
+    def _pseudo_loss(
+        self,
+        dataset: TrajectoryDataset,
+        inputs: Tensor,
+        lengths: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Loss of unlabelled pairs of segments of these lengths (B,) that the model is sure of."""
+        first, second = (
+            self._draw(inputs, random_spans(dataset, lengths, generator), generator)
+            for _ in range(2)
+        )
+        ties, weights = torch.full((2, len(lengths)), 0.5, device=self.device)
+        with torch.no_grad():
+            _, logits = self.loss(first, second, ties, weights, generator)
+        labels, weights = pseudo_labels(logits, self.config.pseudo_threshold)
+        loss, _ = self.loss(first, second, labels, self.config.pseudo_weight * weights, generator)
+        return loss
+
+    def _draw(self, inputs: Tensor, spans: Spans, generator: torch.Generator) -> StepSample:
+        return draw_steps(inputs, spans, self.sampled_steps, generator)
+
     def _take_statistics(self, preferences: Preferences, dataset: TrajectoryDataset) -> Tensor:
         """(N, D): standardised inputs of all steps of the dataset."""
         observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
@@ -188,24 +233,30 @@ class PairwiseReward(RewardModel):
         return self.standardised(observations.to(self.device), actions.to(self.device))
 
 
-class _Steps:
-    """Draws steps of one side of the pairs from the dataset's flat inputs."""
+def _spans(dataset: TrajectoryDataset, segments: Segments) -> Spans:
+    """Where segments lie among all steps of their dataset."""
+    starts = torch.from_numpy(dataset.offsets[segments.episodes] + segments.starts)
+    return starts, torch.from_numpy(segments.lengths)
 
-    def __init__(self, dataset: TrajectoryDataset, segments: Segments, inputs: Tensor) -> None:
-        self._inputs = inputs
-        self._starts = torch.from_numpy(dataset.offsets[segments.episodes] + segments.starts)
-        self._lengths = torch.from_numpy(segments.lengths)
 
-    def draw(self, rows: Tensor, count: int, generator: torch.Generator) -> StepSample:
-        starts, lengths = self._starts[rows, None], self._lengths[rows, None]
-        longest = int(lengths.max())
-        if 0 < count < longest:
-            parts = torch.arange(count) + torch.rand(len(rows), count, generator=generator)
-            steps = torch.minimum((parts * lengths / count).long(), lengths - 1)
-            weights = (lengths / count).expand(-1, count)
-        else:
-            within = torch.arange(longest)
-            steps = torch.minimum(within, lengths - 1)
-            weights = (within < lengths).float()
-        device = self._inputs.device
-        return StepSample(self._inputs[(starts + steps).to(device)], weights.float().to(device))
+def draw_steps(inputs: Tensor, spans: Spans, count: int, generator: torch.Generator) -> StepSample:
+    """Draws steps of segments from the flat inputs of a dataset.
+
+    Args:
+        inputs: (N, D), all steps of the dataset.
+        spans: where the segments lie.
+        count: steps per segment, one from each of equal parts of it; all when 0.
+        generator: source of randomness.
+    """
+    starts, lengths = (column[:, None] for column in spans)
+    longest = int(lengths.max())
+    if 0 < count < longest:
+        parts = torch.arange(count) + torch.rand(len(lengths), count, generator=generator)
+        steps = torch.minimum((parts * lengths / count).long(), lengths - 1)
+        weights = (lengths / count).expand(-1, count)
+    else:
+        within = torch.arange(longest)
+        steps = torch.minimum(within, lengths - 1)
+        weights = (within < lengths).float()
+    rows = (starts + steps).to(inputs.device)
+    return StepSample(inputs[rows], weights.float().to(inputs.device))

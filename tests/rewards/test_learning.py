@@ -12,7 +12,7 @@ from robopref.evaluation.reward_quality import label_accuracy, reward_quality
 from robopref.preferences.queries import uniform_pairs
 from robopref.preferences.teachers import TeacherConfig, scripted_labels
 from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.pairwise import _Steps
+from robopref.rewards.pairwise import _spans, draw_steps
 from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import episode_sums, relabel
@@ -72,10 +72,10 @@ def test_sampled_steps_estimate_the_sum_without_bias() -> None:
     dataset = dataset_of([list(range(23)), list(range(10))])
     segments = all_segments(dataset, 10)[np.array([0, 3, 14])]
     inputs = torch.arange(33, dtype=torch.float32)[:, None]
-    side, generator = _Steps(dataset, segments, inputs), torch_generator(0, "test")
-    exact = side.draw(torch.arange(3), 0, generator)
+    spans, generator = _spans(dataset, segments), torch_generator(0, "test")
+    exact = draw_steps(inputs, spans, 0, generator)
     expected = (exact.inputs[..., 0] * exact.weights).sum(1)
-    draws = [side.draw(torch.arange(3), 4, generator) for _ in range(4000)]
+    draws = [draw_steps(inputs, spans, 4, generator) for _ in range(4000)]
     sums = torch.stack([(draw.inputs[..., 0] * draw.weights).sum(1) for draw in draws])
     assert draws[0].inputs.shape == (3, 4, 1)
     torch.testing.assert_close(sums.mean(0), expected, rtol=0.005, atol=0)
@@ -95,6 +95,9 @@ def test_the_preset_is_that_of_a_pair_of_average_segments() -> None:
     [
         (BradleyTerryConfig, {"epochs": 0}),
         (BradleyTerryConfig, {"hidden": []}),
+        (BradleyTerryConfig, {"crop": 1.0}),
+        (BradleyTerryConfig, {"pseudo_threshold": 0.4}),
+        (BradleyTerryConfig, {"pseudo_pairs": -1}),
         (PearlConfig, {"members": 0}),
         (PearlConfig, {"preset_std": -1.0}),
         (PearlTransformerConfig, {"width": 30, "heads": 4}),
