@@ -21,6 +21,7 @@ test-all: $(INSTALLED) mesa
 	$(BIN)/pytest -q -n auto -m ""
 
 bench: $(INSTALLED)
+	$(BIN)/pip install -q transformers # one of the peers
 	@for file in benchmarks/*.py; do \
 		echo "== $$file"; $(BIN)/python "$$file" --quick || exit 1; \
 	done

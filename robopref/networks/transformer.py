@@ -1,4 +1,4 @@
-"""Preference transformer: a causal trunk, and attention that says which steps a judge weighs.
+"""Attention blocks, and the preference transformer: which steps a judge weighs.
 
 Kim, Park, Shin, Lee, Abbeel, Lee: Preference Transformer: Modeling Human Preferences using
 Transformers for RL, ICLR 2023, section 4.
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class CausalBlock(nn.Module):
-    """Self-attention to earlier steps, then a feed-forward layer, each added to its input."""
+class AttentionBlock(nn.Module):
+    """Self-attention, then a feed-forward layer, each added to its input."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -32,7 +32,13 @@ class CausalBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """(B, T, width) to the same; `bias` (heads, T, T) is added to the attention logits."""
+        """(B, T, width) to the same.
+
+        Args:
+            x: (B, T, width).
+            bias: (heads, T, T) or (B, heads, T, T), added to the logits of attention; minus
+                infinity where a step must not look.
+        """
         parts = self.project_in(self.norm_attention(x)).chunk(3, dim=-1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -41,22 +47,38 @@ class CausalBlock(nn.Module):
         return out
 
 
+class DistanceBias(nn.Module):
+    """Positions as a penalty on distance, (heads, T, T) for any `T` (Press, Smith and Lewis)."""
+
+    slopes: Tensor
+
+    def __init__(self, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+        # Head h forgets over about 2^(8 (h + 1) / heads) steps, as in Press et al.
+        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
+        self.register_buffer("slopes", slopes, persistent=False)
+
+    def forward(self, steps: int) -> Tensor:
+        """Minus slope times distance; minus infinity for later steps where causal."""
+        step = torch.arange(steps, device=self.slopes.device)
+        distance = (step[:, None] - step).to(self.slopes.dtype)
+        bias = -self.slopes[:, None, None] * distance.abs()
+        return bias.masked_fill(distance < 0, -torch.inf) if self.causal else bias
+
+
 class PreferenceTransformer(nn.Module):
     """Outputs per step from the history up to it, and the weight of each step."""
 
     def __init__(self, inputs: int, width: int, layers: int, heads: int, outputs: int) -> None:
         super().__init__()
         self.embed = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(CausalBlock(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(AttentionBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
-        # Head h forgets over about 2^(8 (h + 1) / heads) steps, as in Press et al.
-        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
-        self.register_buffer("slopes", slopes, persistent=False)
-
-    slopes: Tensor
+        self.bias = DistanceBias(heads, causal=True)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Runs over whole segments; padding stands at the end and changes nothing.
@@ -71,7 +93,7 @@ class PreferenceTransformer(nn.Module):
             softmax over keys (section 4.2), seen in both directions.
         """
         x = self.embed(inputs)
-        bias = self._causal_bias(inputs.shape[1])
+        bias = self.bias(inputs.shape[1])
         for block in self.blocks:
             x = block(x, bias)
         x = self.norm(x)
@@ -80,10 +102,3 @@ class PreferenceTransformer(nn.Module):
         attention = logits.softmax(-1) * mask[..., None]
         weights = attention.sum(1) / mask.sum(1, keepdim=True)
         return self.head(x), weights
-
-    def _causal_bias(self, steps: int) -> Tensor:
-        """(heads, T, T): minus slope times distance for earlier steps, minus infinity for later."""
-        step = torch.arange(steps, device=self.slopes.device)
-        distance = (step[:, None] - step).to(self.slopes.dtype)
-        bias = -self.slopes[:, None, None] * distance
-        return bias.masked_fill(distance < 0, -torch.inf)

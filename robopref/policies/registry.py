@@ -13,6 +13,7 @@ from robopref.networks.persistence import read_description
 from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.iql import IQL, IQLConfig
+from robopref.policies.oppo import OPPO, OPPOConfig
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.policies.sac import SAC, SACConfig
 from robopref.seeding import torch_generator
@@ -21,6 +22,7 @@ from robopref.structures import TransitionBatch
 POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
     IQL.name: (IQL, IQLConfig),
     BehaviorCloning.name: (BehaviorCloning, BehaviorCloningConfig),
+    OPPO.name: (OPPO, OPPOConfig),
     SAC.name: (SAC, SACConfig),
     RLPD.name: (RLPD, RLPDConfig),
 }

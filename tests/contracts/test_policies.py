@@ -1,16 +1,19 @@
 """What every policy in the registry must do."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from robopref.data.windows import Steps
 from robopref.errors import InputError
 from robopref.networks.persistence import WEIGHTS
 from robopref.policies.base import Policy
+from robopref.policies.oppo import OPPOBatch
 from robopref.policies.registry import POLICIES, load_policy, make_policy
-from robopref.structures import TransitionBatch
+from robopref.structures import SegmentBatch, TransitionBatch
 
 pytestmark = pytest.mark.parametrize("name", sorted(POLICIES))
 
@@ -26,41 +29,67 @@ def batch(seed: int = 0) -> TransitionBatch:
 
 
 def make(name: str, seed: int = 0) -> Policy:
-    return make_policy(POLICIES[name][1](hidden=[16, 16]), batch(), seed)
+    small = {"width": 16, "heads": 2} if name == "oppo" else {"hidden": [16, 16]}
+    return make_policy(POLICIES[name][1](**small), batch(), seed)
+
+
+def learning_batch(name: str, seed: int = 0) -> Any:
+    """What `update` of a policy takes."""
+    steps = batch(seed)
+    if name != "oppo":
+        return steps
+    observations, actions = steps.observations.view(16, 4, 5), steps.actions.view(16, 4, 2)
+    sequences = Steps(observations, actions)
+    return OPPOBatch(
+        SegmentBatch(observations, actions, torch.ones(16, 4)),
+        sequences,
+        sequences,
+        Steps(observations.flip(0), actions.flip(0)),
+        steps.terminated[:16],
+        torch.ones(16),
+    )
+
+
+def fresh_actions(policy: Policy, *arguments: Any) -> Any:
+    """The first actions of an episode."""
+    policy.reset()
+    return policy.act(*arguments)
 
 
 def test_acts_within_bounds(name: str) -> None:
     policy = make(name)
-    policy.reset()
     observations = batch().observations
     for deterministic in (True, False):
-        actions = policy.act(observations, deterministic)
+        actions = fresh_actions(policy, observations, deterministic)
         assert actions.shape == (64, 2) and actions.dtype == np.float32
         assert np.abs(actions).max() <= 1.0
-    np.testing.assert_array_equal(policy.act(observations.numpy()), policy.act(observations))
+    np.testing.assert_array_equal(
+        fresh_actions(policy, observations.numpy()), fresh_actions(policy, observations)
+    )
 
 
 def test_random_actions_follow_the_generator(name: str) -> None:
     policy = make(name)
     first, second = (
-        policy.act(batch().observations, False, torch.Generator().manual_seed(3)) for _ in range(2)
+        fresh_actions(policy, batch().observations, False, torch.Generator().manual_seed(3))
+        for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
 
 
 def test_an_update_changes_weights_and_returns_finite_scalars(name: str) -> None:
     policy = make(name)
-    before = policy.act(batch().observations)
-    metrics = policy.update(batch())
+    before = fresh_actions(policy, batch().observations)
+    metrics = policy.update(learning_batch(name))
     assert metrics
     for value in metrics.values():
         assert value.shape == () and not value.requires_grad and torch.isfinite(value)
-    assert not np.array_equal(policy.act(batch().observations), before)
+    assert not np.array_equal(fresh_actions(policy, batch().observations), before)
 
 
 def test_learning_lowers_the_actor_loss(name: str) -> None:
     policy = make(name)
-    losses = [policy.update(batch())["actor_loss"].item() for _ in range(200)]
+    losses = [policy.update(learning_batch(name))["actor_loss"].item() for _ in range(200)]
     assert losses[-1] < losses[0]
 
 
@@ -68,20 +97,20 @@ def test_same_seed_same_policy(name: str) -> None:
     policies = [make(name, seed) for seed in (1, 1, 2)]
     for policy in policies:
         for seed in range(3):
-            policy.update(batch(seed), torch.Generator().manual_seed(seed))
-    first, second, other = (policy.act(batch().observations) for policy in policies)
+            policy.update(learning_batch(name, seed), torch.Generator().manual_seed(seed))
+    first, second, other = (fresh_actions(policy, batch().observations) for policy in policies)
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 def test_saved_and_loaded_acts_the_same(name: str, tmp_path: Path) -> None:
     policy = make(name)
-    policy.update(batch())
+    policy.update(learning_batch(name))
     policy.save(tmp_path / "policy")
     loaded = load_policy(tmp_path / "policy")
     assert type(loaded) is type(policy) and loaded.config == policy.config
     np.testing.assert_array_equal(
-        loaded.act(batch(5).observations), policy.act(batch(5).observations)
+        fresh_actions(loaded, batch(5).observations), fresh_actions(policy, batch(5).observations)
     )
     assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == ["policy.json", WEIGHTS]
 
