@@ -6,11 +6,11 @@ learns to do again what was done in that trajectory (hindsight information match
 the contexts: `z*` lies near those of preferred segments and far from the others'. Acting is
 `π(a | s, z*)`.
 
-Departures, each measured in docs/oppo.md. The context of a window is read from a segment
-anywhere in its episode, not from the window itself: it then says what kind of episode it
-is, and not how far the episode has got, which a constant `z*` could not. Contexts and `z*` lie
-on the unit sphere, where the paper adds `(|z| - 1)^2` to the loss and leaves `z*` free: the policy
-knows no context off the sphere. Both objectives take one step together from the networks as
+Departures. The context of a window is read from a segment anywhere in its episode, not from the
+window itself: it then says what kind of episode it is, and not how far the episode has got, which a
+constant `z*` could not (reasoned, not ablated). Contexts and `z*` lie on the unit sphere, where the
+paper adds `(|z| - 1)^2` to the loss and leaves `z*` free: the policy knows no context off the
+sphere (measured in docs/oppo.md). Both objectives take one step together from the networks as
 they stood, where the paper takes turns. And what acts is a moving average of the policy's weights.
 """
 
