@@ -23,7 +23,7 @@ from robopref.cli.config import register, run
 from robopref.cli.runs import run_folder
 from robopref.errors import InputError
 from robopref.files import write_json
-from robopref.preferences.active import STRATEGIES
+from robopref.preferences.active import check_strategy
 from robopref.preferences.teachers import TEACHERS, TeacherConfig
 
 
@@ -60,10 +60,7 @@ class LabelConfig:
         for name, least in (("pairs", 1), ("segment_length", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
-        if self.strategy not in STRATEGIES:
-            raise InputError(
-                f"strategy={self.strategy}: no such way to ask; choose from {', '.join(STRATEGIES)}"
-            )
+        check_strategy(self.strategy)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.errors import InputError
 from robopref.preferences.queries import Pairs
 from robopref.structures import Segments
 
@@ -154,6 +155,14 @@ BLIND = (UNIFORM, COVERAGE)
 """Strategies that look at no reward."""
 BETWEEN_MEMBERS = ("disagreement", "mutual_information", "thompson")
 """Strategies that find nothing to ask where there is one member only."""
+
+
+def check_strategy(strategy: str) -> None:
+    """Raises `InputError` unless there is such a strategy."""
+    if strategy not in STRATEGIES:
+        raise InputError(
+            f"strategy={strategy}: no such way to ask; choose from {', '.join(STRATEGIES)}"
+        )
 
 
 def pair_features(dataset: TrajectoryDataset, pairs: Pairs) -> Scores:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import gather
 from robopref.errors import InputError
-from robopref.preferences.active import BETWEEN_MEMBERS, BLIND, STRATEGIES, UNIFORM, Candidates
+from robopref.preferences.active import (
+    BETWEEN_MEMBERS,
+    BLIND,
+    STRATEGIES,
+    UNIFORM,
+    Candidates,
+    check_strategy,
+)
 from robopref.preferences.queries import Pairs, distinct_segments, pairs_left, uniform_pairs
 from robopref.rewards.base import RewardModel
 from robopref.rewards.relabel import CHUNK_STEPS
@@ -17,14 +24,6 @@ from robopref.structures import Segments
 
 POOL = 10
 """Candidates per question, drawn uniformly (BPref: Lee et al. 2021 takes as many)."""
-
-
-def check_strategy(strategy: str) -> None:
-    """Raises `InputError` unless there is such a strategy."""
-    if strategy not in STRATEGIES:
-        raise InputError(
-            f"strategy={strategy}: no such way to ask; choose from {', '.join(STRATEGIES)}"
-        )
 
 
 def choose_pairs(

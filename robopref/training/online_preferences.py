@@ -24,7 +24,7 @@ from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.data.segments import all_segments
 from robopref.errors import InputError
-from robopref.preferences.active import UNIFORM
+from robopref.preferences.active import UNIFORM, check_strategy
 from robopref.preferences.dataset import (
     Preferences,
     check_informative,
@@ -33,7 +33,7 @@ from robopref.preferences.dataset import (
 )
 from robopref.preferences.queries import Pairs
 from robopref.rewards.base import RewardModel
-from robopref.rewards.questions import check_strategy, choose_pairs
+from robopref.rewards.questions import choose_pairs
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import relabel
 from robopref.seeding import numpy_generator
