@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.spans import random_places, steps_in_parts
 from robopref.structures import SegmentBatch
 
 
@@ -92,9 +93,7 @@ class Windows:
             generator: source of randomness, on the device.
         """
         lengths = torch.minimum(lengths, self._lengths[episodes])
-        places = self._lengths[episodes] - lengths + 1
-        share = torch.rand(len(places), generator=generator, device=places.device)
-        starts = torch.minimum((share * places).long(), places - 1)
+        starts = random_places(self._lengths[episodes] - lengths + 1, generator)
         return self.steps(self._first[episodes] + starts, lengths, count, generator)
 
     def steps(
@@ -112,13 +111,5 @@ class Windows:
             count: `S`.
             generator: draws the step in each part; None takes its middle.
         """
-        size, device = (len(starts), count), starts.device
-        place = (
-            torch.full(size, 0.5, device=device)
-            if generator is None
-            else torch.rand(size, generator=generator, device=device)
-        )
-        parts = (torch.arange(count, device=device) + place) / count
-        within = torch.minimum((parts * lengths[:, None]).long(), lengths[:, None] - 1)
-        rows = starts[:, None] + within
+        rows = starts[:, None] + steps_in_parts(lengths, count, generator)
         return Steps(self._observations[rows], self._actions[rows])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.spans import segment_spans
 from robopref.data.windows import Windows
 from robopref.policies.oppo import OPPOBatch, OPPOConfig
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
@@ -37,11 +38,7 @@ class OPPOBatches:
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(device)
         self._confidence = confidence / confidence.mean()
         sides = (preferences.first, preferences.second)
-        self._starts = [
-            torch.from_numpy(dataset.offsets[side.episodes] + side.starts).to(device)
-            for side in sides
-        ]
-        self._lengths = [torch.from_numpy(side.lengths).to(device) for side in sides]
+        self._spans = [segment_spans(dataset, side, device) for side in sides]
 
     def draw(self, count: int, generator: torch.Generator) -> OPPOBatch:
         """Draws `count` windows and `config.pairs` pairs.
@@ -52,12 +49,12 @@ class OPPOBatches:
         """
         steps = self.config.encoder_steps
         windows, episodes = self.windows.draw(count, generator)
-        lengths = self._lengths[0][self._rows(count, generator)]
+        lengths = self._spans[0][1][self._rows(count, generator)]
         hindsight = self.windows.segments(episodes, lengths, steps, generator)
         rows = self._rows(self.config.pairs, generator)
         first, second = (
             self.windows.steps(starts[rows], lengths[rows], steps, generator)
-            for starts, lengths in zip(self._starts, self._lengths, strict=True)
+            for starts, lengths in self._spans
         )
         return OPPOBatch(
             windows, hindsight, first, second, self._labels[rows], self._confidence[rows]

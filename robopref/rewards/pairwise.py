@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.normalization import Standardizer
+from robopref.data.spans import Spans, segment_spans, steps_in_parts
 from robopref.errors import InputError
 from robopref.networks.mlp import EnsembleMLP
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.rewards.base import OnEpoch, RewardModel
-from robopref.rewards.semi_supervised import Spans, crop_pairs, pseudo_labels, random_spans
+from robopref.rewards.semi_supervised import crop_pairs, pseudo_labels, random_spans
 from robopref.seeding import torch_generator
-from robopref.structures import SegmentBatch, Segments
+from robopref.structures import SegmentBatch
 
 
 @dataclass
@@ -164,7 +165,7 @@ class PairwiseReward(RewardModel):
         check_informative(preferences)
         check_dataset(preferences, dataset)
         inputs = self._take_statistics(preferences, dataset)
-        spans = [_spans(dataset, side) for side in (preferences.first, preferences.second)]
+        spans = [segment_spans(dataset, side) for side in (preferences.first, preferences.second)]
         labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
         confidence /= confidence.mean()
@@ -233,12 +234,6 @@ class PairwiseReward(RewardModel):
         return self.standardised(observations.to(self.device), actions.to(self.device))
 
 
-def _spans(dataset: TrajectoryDataset, segments: Segments) -> Spans:
-    """Where segments lie among all steps of their dataset."""
-    starts = torch.from_numpy(dataset.offsets[segments.episodes] + segments.starts)
-    return starts, torch.from_numpy(segments.lengths)
-
-
 def draw_steps(inputs: Tensor, spans: Spans, count: int, generator: torch.Generator) -> StepSample:
     """Draws steps of segments from the flat inputs of a dataset.
 
@@ -248,15 +243,14 @@ def draw_steps(inputs: Tensor, spans: Spans, count: int, generator: torch.Genera
         count: steps per segment, one from each of equal parts of it; all when 0.
         generator: source of randomness.
     """
-    starts, lengths = (column[:, None] for column in spans)
+    starts, lengths = spans
     longest = int(lengths.max())
     if 0 < count < longest:
-        parts = torch.arange(count) + torch.rand(len(lengths), count, generator=generator)
-        steps = torch.minimum((parts * lengths / count).long(), lengths - 1)
-        weights = (lengths / count).expand(-1, count)
+        steps = steps_in_parts(lengths, count, generator)
+        weights = (lengths[:, None] / count).expand(-1, count)
     else:
         within = torch.arange(longest)
-        steps = torch.minimum(within, lengths - 1)
-        weights = (within < lengths).float()
-    rows = (starts + steps).to(inputs.device)
+        steps = torch.minimum(within, lengths[:, None] - 1)
+        weights = (within < lengths[:, None]).float()
+    rows = (starts[:, None] + steps).to(inputs.device)
     return StepSample(inputs[rows], weights.float().to(inputs.device))

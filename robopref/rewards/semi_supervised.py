@@ -3,8 +3,7 @@
 Park, Seo, Shin, Lee, Abbeel, Lee: SURF: Semi-supervised Reward Learning with Data Augmentation for
 Feedback-efficient Preference-based Reinforcement Learning, ICLR 2022 (arXiv 2203.10050).
 
-Shape letters: `B` pairs. A span is where a segment lies: its first step among all steps of the
-dataset and its length, each (B,).
+Shape letters: `B` pairs.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import torch
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
-
-Spans = tuple[Tensor, Tensor]
-"""First steps (B,) and lengths (B,)."""
+from robopref.data.spans import Spans, random_places
 
 
 def crop_pairs(
@@ -37,8 +34,7 @@ def crop_pairs(
     def cut(side: Spans) -> Spans:
         starts, lengths = side
         shorter = (kept * lengths).ceil().long().clamp(min=1)
-        room = torch.rand(len(starts), generator=generator) * (lengths - shorter + 1)
-        return starts + room.long(), shorter
+        return starts + random_places(lengths - shorter + 1, generator), shorter
 
     return cut(first), cut(second)
 
@@ -56,8 +52,7 @@ def random_spans(dataset: TrajectoryDataset, lengths: Tensor, generator: torch.G
     episodes = torch.searchsorted(offsets, anywhere, right=True) - 1
     steps = (offsets[1:] - offsets[:-1])[episodes]
     lengths = torch.minimum(lengths, steps)
-    room = torch.rand(len(lengths), generator=generator) * (steps - lengths + 1)
-    return offsets[episodes] + room.long(), lengths
+    return offsets[episodes] + random_places(steps - lengths + 1, generator), lengths
 
 
 def pseudo_labels(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

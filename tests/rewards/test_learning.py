@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from robopref.data.segments import all_segments
+from robopref.data.spans import segment_spans
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import label_accuracy, reward_quality
 from robopref.preferences.queries import uniform_pairs
 from robopref.preferences.teachers import TeacherConfig, scripted_labels
 from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.pairwise import _spans, draw_steps
+from robopref.rewards.pairwise import draw_steps
 from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import episode_sums, relabel
@@ -72,7 +73,7 @@ def test_sampled_steps_estimate_the_sum_without_bias() -> None:
     dataset = dataset_of([list(range(23)), list(range(10))])
     segments = all_segments(dataset, 10)[np.array([0, 3, 14])]
     inputs = torch.arange(33, dtype=torch.float32)[:, None]
-    spans, generator = _spans(dataset, segments), torch_generator(0, "test")
+    spans, generator = segment_spans(dataset, segments), torch_generator(0, "test")
     exact = draw_steps(inputs, spans, 0, generator)
     expected = (exact.inputs[..., 0] * exact.weights).sum(1)
     draws = [draw_steps(inputs, spans, 4, generator) for _ in range(4000)]
