@@ -11,13 +11,13 @@ of learned embeddings, as in `networks/transformer.py`.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from robopref.networks.transformer import AttentionBlock, DistanceBias
+from robopref.networks.transformer import Transformer
 
 
-class TrajectoryEncoder(nn.Module):
+class TrajectoryEncoder(Transformer):
     """`z = I(τ)`: reads steps of a segment in both directions and says what kind it is of."""
 
     def __init__(
@@ -29,12 +29,8 @@ class TrajectoryEncoder(nn.Module):
         layers: int,
         heads: int,
     ) -> None:
-        super().__init__()
-        self.embed = nn.Linear(observation_dim + action_dim, width)
-        self.blocks = nn.ModuleList(AttentionBlock(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, context_dim)
-        self.bias = DistanceBias(heads, causal=False)
+        inputs = observation_dim + action_dim
+        super().__init__(inputs, width, layers, heads, context_dim, causal=False)
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Encodes segments of equally many steps.
@@ -46,14 +42,11 @@ class TrajectoryEncoder(nn.Module):
         Returns:
             (B, context_dim), on the unit sphere.
         """
-        x = self.embed(torch.cat([observations, actions], dim=-1))
-        bias = self.bias(x.shape[1])
-        for block in self.blocks:
-            x = block(x, bias)
-        return functional.normalize(self.head(self.norm(x).mean(1)), dim=-1)
+        x = self.features(torch.cat([observations, actions], dim=-1))
+        return functional.normalize(self.head(x.mean(1)), dim=-1)
 
 
-class ContextTransformer(nn.Module):
+class ContextTransformer(Transformer):
     """`π(a | s, z)`: the action at each step of a window, from the steps up to it and a context."""
 
     def __init__(
@@ -65,12 +58,8 @@ class ContextTransformer(nn.Module):
         layers: int,
         heads: int,
     ) -> None:
-        super().__init__()
-        self.embed = nn.Linear(context_dim + observation_dim + action_dim, width)
-        self.blocks = nn.ModuleList(AttentionBlock(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, action_dim)
-        self.bias = DistanceBias(heads, causal=True)
+        inputs = context_dim + observation_dim + action_dim
+        super().__init__(inputs, width, layers, heads, action_dim, causal=True)
 
     def forward(self, contexts: Tensor, observations: Tensor, actions: Tensor) -> Tensor:
         """Acts at every step.
@@ -87,8 +76,5 @@ class ContextTransformer(nn.Module):
         steps = observations.shape[1]
         before = functional.pad(actions[:, : steps - 1], (0, 0, 1, 0))
         everywhere = contexts[:, None].expand(-1, steps, -1)
-        x = self.embed(torch.cat([everywhere, observations, before], dim=-1))
-        bias = self.bias(steps)
-        for block in self.blocks:
-            x = block(x, bias)
-        return torch.tanh(self.head(self.norm(x)))
+        x = self.features(torch.cat([everywhere, observations, before], dim=-1))
+        return torch.tanh(self.head(x))

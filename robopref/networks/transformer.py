@@ -67,18 +67,36 @@ class DistanceBias(nn.Module):
         return bias.masked_fill(distance < 0, -torch.inf) if self.causal else bias
 
 
-class PreferenceTransformer(nn.Module):
-    """Outputs per step from the history up to it, and the weight of each step."""
+class Transformer(nn.Module):
+    """What the transformers here share: a token per step, blocks, and a linear head."""
 
-    def __init__(self, inputs: int, width: int, layers: int, heads: int, outputs: int) -> None:
+    def __init__(
+        self, inputs: int, width: int, layers: int, heads: int, outputs: int, causal: bool
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(AttentionBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs)
+        self.bias = DistanceBias(heads, causal)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """(B, T, inputs) to (B, T, width), what the head reads."""
+        x = self.embed(inputs)
+        bias = self.bias(inputs.shape[1])
+        for block in self.blocks:
+            x = block(x, bias)
+        features: Tensor = self.norm(x)
+        return features
+
+
+class PreferenceTransformer(Transformer):
+    """Outputs per step from the history up to it, and the weight of each step."""
+
+    def __init__(self, inputs: int, width: int, layers: int, heads: int, outputs: int) -> None:
+        super().__init__(inputs, width, layers, heads, outputs, causal=True)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
-        self.bias = DistanceBias(heads, causal=True)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Runs over whole segments; padding stands at the end and changes nothing.
@@ -92,11 +110,7 @@ class PreferenceTransformer(nn.Module):
             weights (B, T), which sum to 1 over real steps: the mean over queries of a
             softmax over keys (section 4.2), seen in both directions.
         """
-        x = self.embed(inputs)
-        bias = self.bias(inputs.shape[1])
-        for block in self.blocks:
-            x = block(x, bias)
-        x = self.norm(x)
+        x = self.features(inputs)
         logits = self.query(x) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
         logits = logits.masked_fill(mask[:, None] == 0.0, -torch.inf)
         attention = logits.softmax(-1) * mask[..., None]
