@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.progress import track
 
 from results import parse_arguments, write_results
@@ -31,6 +30,7 @@ from robopref.files import read_json, write_json
 from robopref.preferences.active import STRATEGIES, UNIFORM
 from robopref.preferences.queries import split_episodes, uniform_pairs
 from robopref.preferences.teachers import TEACHERS, scripted_labels
+from robopref.processes import one_thread
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.questions import choose_pairs
 from robopref.rewards.registry import make_reward
@@ -45,7 +45,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], "active_questions")
-    torch.set_num_threads(1)
+    one_thread()
     tasks, seeds = (TASKS[:1], 2) if arguments.quick else (TASKS, SEEDS)
     folder = arguments.json.with_suffix("")  # finished runs are kept there
     datasets = {task: benchmark_dataset(task, "mixed") for task in tasks}

@@ -14,7 +14,12 @@ from robopref.files import write_json
 
 
 def parse_arguments(description: str, name: str) -> argparse.Namespace:
-    """Parses `--quick` and `--json`.
+    """Parses `--quick` and `--json`; see `argument_parser`."""
+    return argument_parser(description, name).parse_args()
+
+
+def argument_parser(description: str, name: str) -> argparse.ArgumentParser:
+    """A parser of `--quick` and `--json`, to which a benchmark may add.
 
     Args:
         description: what `--help` says.
@@ -23,7 +28,7 @@ def parse_arguments(description: str, name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="smaller, within ten minutes")
     parser.add_argument("--json", type=Path, default=Path(f"results/{name}.json"))
-    return parser.parse_args()
+    return parser
 
 
 def write_results(

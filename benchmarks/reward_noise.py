@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -31,6 +30,7 @@ from robopref.evaluation.reward_quality import label_accuracy
 from robopref.evaluation.statistics import mean
 from robopref.preferences.queries import all_pairs, split_episodes, uniform_pairs
 from robopref.preferences.teachers import TeacherConfig, scripted_labels
+from robopref.processes import one_thread
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.pairwise import PairwiseConfig
 from robopref.rewards.pearl import PearlConfig
@@ -52,7 +52,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], "reward_noise")
-    torch.set_num_threads(1)
+    one_thread()
     tasks, seeds = (TASKS[:3], 2) if arguments.quick else (TASKS, 3)
     noises = (0.0, 0.2) if arguments.quick else (0.0, 0.1, 0.2, 0.3)
     datasets = [benchmark_dataset(task, mix) for mix in MIXES for task in tasks]

@@ -31,6 +31,7 @@ from robopref.data.windows import Windows
 from robopref.networks.context_transformer import ContextTransformer
 from robopref.policies.oppo import OPPOConfig, hindsight_matching_loss
 from robopref.policies.registry import new_policy
+from robopref.processes import one_thread
 from robopref.structures import Trajectory
 
 OBSERVATION_DIM, ACTION_DIM, CONTEXT_DIM = 39, 4, 8
@@ -143,7 +144,7 @@ def main() -> None:
     """Measures and prints."""
     arguments = parse_arguments(__doc__.splitlines()[0], "sequence")
     rounds, seconds = (3, 2.0) if arguments.quick else (5, 6.0)
-    torch.set_num_threads(1)
+    one_thread()
     torch.manual_seed(0)
     dataset = random_dataset()
     table, ratios = [], []

@@ -12,7 +12,22 @@ from multiprocessing.pool import Pool
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import psutil
+import torch
+
+
+def one_thread() -> None:
+    """Sets torch up for this process, as every command and worker does.
+
+    One thread, since two processes with two threads each on two cores wait for one another.
+    And numbers too small for full precision count as zero: Adam's averages of the gradients of a
+    unit that went silent get there within a thousand updates, stay there for ever, and slow the
+    optimizer tenfold.
+    """
+    torch.set_num_threads(1)
+    np.finfo(np.float32), np.finfo(np.float64)  # NumPy warns when it first asks afterwards
+    torch.set_flush_denormal(True)
 
 
 def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> Pool:

@@ -203,13 +203,23 @@ class TransitionBatch:
     def __len__(self) -> int:
         return len(self.rewards)
 
-    def __getitem__(self, index: Tensor) -> TransitionBatch:
+    def __getitem__(self, index: Tensor | slice) -> TransitionBatch:
         return TransitionBatch(
             self.observations[index],
             self.actions[index],
             self.rewards[index],
             self.next_observations[index],
             self.terminated[index],
+        )
+
+    def take(self, rows: Tensor) -> TransitionBatch:
+        """Copies `rows`, (B,) int64; faster than `batch[rows]`."""
+        return TransitionBatch(
+            self.observations.index_select(0, rows),
+            self.actions.index_select(0, rows),
+            self.rewards.index_select(0, rows),
+            self.next_observations.index_select(0, rows),
+            self.terminated.index_select(0, rows),
         )
 
     def to(self, device: torch.device | str) -> TransitionBatch:

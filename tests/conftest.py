@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from robopref.processes import one_thread
 from robopref.structures import Trajectory
 
-torch.set_num_threads(1)
+one_thread()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,6 +47,7 @@ from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
 from robopref.preferences.queries import Pairs
 from robopref.preferences.teachers import TeacherConfig, teacher_answers
+from robopref.processes import one_thread
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import load_reward
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: TrainConfig) -> None:
     """Trains and evaluates one policy and says how well it does."""
-    torch.set_num_threads(1)
+    one_thread()
     device = chosen_device(config.device)
     if config.env:
         train_in_environment(config, device)

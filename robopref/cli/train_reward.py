@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from omegaconf import MISSING
 
 from robopref.cli.config import register, run
@@ -28,6 +27,7 @@ from robopref.errors import InputError
 from robopref.evaluation.reward_quality import label_accuracy, reward_quality
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
+from robopref.processes import one_thread
 from robopref.rewards.pairwise import PairwiseConfig
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import relabel
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def train_reward(config: TrainRewardConfig) -> None:
     """Fits, saves and measures one reward model."""
-    torch.set_num_threads(1)
+    one_thread()
     dataset = load_dataset(config.dataset)
     preferences = load_preferences(config.preferences)
     check_informative(preferences)

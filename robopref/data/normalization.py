@@ -42,7 +42,7 @@ class Standardizer(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Standardises (..., size)."""
-        return ((values - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
+        return (values - self.mean).mul_(self.scale).clamp_(-LIMIT, LIMIT)
 
 
 def standardize_rewards(rewards: NDArray[Any], terminated: NDArray[Any]) -> NDArray[np.float32]:

@@ -240,8 +240,8 @@ class ReplayBuffer:
         return rows
 
     def _transitions(self, rows: Tensor, discount: float, n_step: int) -> TransitionBatch:
-        rewards = self.rewards[rows]
-        terminated = self.terminated[rows].float()
+        rewards = self.rewards.index_select(0, rows)
+        terminated = self.terminated.index_select(0, rows).float()
         last, goes_on = rows, torch.ones_like(terminated, dtype=torch.bool)
         for step in range(1, n_step):
             following = self._rows_after(last)
@@ -251,10 +251,10 @@ class ReplayBuffer:
             terminated = torch.where(goes_on, reached, terminated)
             last = torch.where(goes_on, following, last)
         return TransitionBatch(
-            observations=self.observations[rows],
-            actions=self.actions[rows],
+            observations=self.observations.index_select(0, rows),
+            actions=self.actions.index_select(0, rows),
             rewards=rewards,
-            next_observations=self.observations[self._rows_after(last)],
+            next_observations=self.observations.index_select(0, self._rows_after(last)),
             terminated=terminated,
         )
 

@@ -15,14 +15,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.policies.base import Policy
 from robopref.policies.registry import load_policy
-from robopref.processes import worker_pool
+from robopref.processes import one_thread, worker_pool
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(folder: str, env_id: str, env_kwargs: dict[str, Any], seed: int) -> None:
-    torch.set_num_threads(1)
+    one_thread()
     policy = load_policy(folder)
     env = _make_fitting(policy, env_id, env_kwargs)
     _worker.update(policy=policy, env=env, seed=seed)

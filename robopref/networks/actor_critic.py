@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robopref.networks.mlp import EnsembleMLP, mlp
+from robopref.networks.mlp import EnsembleMLP
 
 LOG_STD_RANGE = (-5.0, 2.0)
 
@@ -23,13 +23,13 @@ class GaussianActor(nn.Module):
 
     def __init__(self, observation_dim: int, hidden: Sequence[int], action_dim: int) -> None:
         super().__init__()
-        self.trunk = mlp(observation_dim, hidden, action_dim)
+        self.trunk = EnsembleMLP(1, observation_dim, hidden, action_dim)
         self.log_std = nn.Parameter(torch.zeros(action_dim))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """(B, D) to (B, A): mean actions in [-1, 1]."""
-        hidden: Tensor = self.trunk(observations)
-        return torch.tanh(hidden)
+        """(..., D) to (..., A): mean actions in [-1, 1]."""
+        hidden: Tensor = self.trunk(observations.flatten(0, -2))[0]
+        return torch.tanh(hidden).reshape(*observations.shape[:-1], hidden.shape[-1])
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """(B,): log density of `actions` (B, A)."""

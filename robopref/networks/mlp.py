@@ -75,6 +75,16 @@ class EnsembleMLP(nn.Module):
         last: Tensor = self.layers[-1](x)
         return last
 
+    @property
+    def linear_layers(self) -> list[EnsembleLinear]:
+        """First to last."""
+        return [layer for layer in self.layers if isinstance(layer, EnsembleLinear)]
+
+    @property
+    def norm_layers(self) -> list[EnsembleLayerNorm]:
+        """After each hidden layer, or none."""
+        return [norm for norm in self.norms if isinstance(norm, EnsembleLayerNorm)]
+
 
 class EnsembleLayerNorm(nn.Module):
     """Layer normalisation (Ba, Kiros and Hinton 2016), each member with its own scale and shift."""

@@ -22,15 +22,16 @@ from torch import Tensor
 
 from robopref.errors import InputError
 from robopref.networks.actor_critic import GaussianActor
-from robopref.networks.mlp import EnsembleMLP, mlp, move_towards
+from robopref.networks.explicit import ExplicitMLP, Workspace
+from robopref.networks.flat import FlatParameters
+from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.base import Policy
-from robopref.policies.losses import (
-    advantage_weights,
-    critic_loss,
-    expectile_loss,
-    td_target,
-    weighted_regression_loss,
+from robopref.policies.gradients import (
+    critic_gradient,
+    expectile_gradient,
+    weighted_regression_gradients,
 )
+from robopref.policies.losses import advantage_weights, td_target
 from robopref.structures import TransitionBatch
 
 
@@ -76,18 +77,16 @@ class IQL(Policy):
         super().__init__(config, observation_dim, action_dim)
         pair_dim = observation_dim + action_dim
         self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
-        self.value = mlp(observation_dim, config.hidden, 1)
+        self.value = EnsembleMLP(1, observation_dim, config.hidden, 1)
         self.critic = EnsembleMLP(2, pair_dim, config.hidden, 1)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self._optimizer = torch.optim.Adam(
-            [p for p in self.parameters() if p.requires_grad], lr=config.learning_rate, fused=True
-        )
+        self._made: _Learner | None = None
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over actor, value and critic."""
-        return self._optimizer
+        return self._learner.optimizer
 
     def mean_actions(self, observations: Tensor) -> Tensor:
         """(B, D) standardised observations to (B, A)."""
@@ -98,38 +97,77 @@ class IQL(Policy):
         """(B, D) standardised observations to (B, A) random actions."""
         return self.averaged_actor.sample(observations, generator)
 
+    @torch.no_grad()
     def update(
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One step of Algorithm 1 on all networks."""
-        config = self.config
-        observations = self.standardizer(batch.observations)
-        pairs = torch.cat([observations, batch.actions], dim=-1)
-        with torch.no_grad():
-            # The smaller of two target critics curbs overestimation, as in the published code.
-            target_q = self.target_critic(pairs).squeeze(-1).amin(0)
-            next_v = self.value(self.standardizer(batch.next_observations)).squeeze(-1)
-            targets = td_target(batch.rewards, config.discount, batch.terminated, next_v)
+        config, learner, size = self.config, self._learner, len(batch)
+        states = self.standardizer(torch.cat([batch.observations, batch.next_observations]))
+        pairs = torch.cat([states[:size], batch.actions], dim=-1)
+        # The smaller of two target critics curbs overestimation, as in the published code.
+        target_q = learner.target_critic.forward(pairs).squeeze(-1).amin(0)
+        v, next_v = learner.value.forward(states)[0].squeeze(-1).split(size)
+        advantages = target_q - v
+        value_loss, gradient = expectile_gradient(advantages, config.expectile)
+        learner.value.backward(gradient[None, :, None])
 
-        v = self.value(observations).squeeze(-1)
-        advantages = target_q - v.detach()
+        targets = td_target(batch.rewards, config.discount, batch.terminated, next_v)
+        values = learner.critic.forward(pairs).squeeze(-1)
+        q_loss, gradients = critic_gradient(values, targets)
+        learner.critic.backward(gradients.unsqueeze(-1))
+
         weights = advantage_weights(advantages, config.inverse_temperature)
-        value_loss = expectile_loss(target_q - v, config.expectile)
-        q_loss = critic_loss(self.critic(pairs).squeeze(-1), targets)
-        log_probs = self.actor.log_prob(observations, batch.actions)
-        actor_loss = weighted_regression_loss(log_probs, weights)
+        outputs = learner.actor.forward(states[:size])[0]
+        actor = weighted_regression_gradients(outputs, self.actor.log_std, batch.actions, weights)
+        learner.actor.backward(actor.trunk.unsqueeze(0))
+        learner.log_std_gradient.copy_(actor.log_std)
 
-        self._optimizer.zero_grad()
-        torch.autograd.backward([value_loss, q_loss, actor_loss])
-        self._optimizer.step()
-        move_towards(self.target_critic, self.critic, config.target_update_rate)
-        move_towards(self.averaged_actor, self.actor, config.actor_average_rate)
+        learner.step(config)
+        means = torch.stack([v, advantages, weights]).mean(1)
         return {
-            "value_loss": value_loss.detach(),
-            "critic_loss": q_loss.detach(),
-            "actor_loss": actor_loss.detach(),
-            "value": v.detach().mean(),
-            "advantage": advantages.mean(),
+            "value_loss": value_loss,
+            "critic_loss": q_loss,
+            "actor_loss": actor.loss,
+            "value": means[0],
+            "advantage": means[1],
             "advantage_std": advantages.std(),
-            "weight": weights.mean(),
+            "weight": means[2],
         }
+
+    @property
+    def _learner(self) -> _Learner:
+        # Made at first use, when the policy is on its device, and again after a move or copy.
+        if self._made is None or self._made.flat.moved:
+            self._made = _Learner(self, self._made)
+        return self._made
+
+
+class _Learner:
+    """Parameters laid out flat, their optimizer, and the passes of the networks."""
+
+    def __init__(self, policy: IQL, former: _Learner | None) -> None:
+        critic, actor = list(policy.critic.parameters()), list(policy.actor.parameters())
+        self.flat = FlatParameters([*critic, *actor, *policy.value.parameters()])
+        self._target = FlatParameters(policy.target_critic.parameters(), learning=False)
+        self._average = FlatParameters(policy.averaged_actor.parameters(), learning=False)
+        self.optimizer = torch.optim.Adam(
+            [self.flat.values], lr=policy.config.learning_rate, fused=True
+        )
+        if former:
+            self.optimizer.load_state_dict(former.optimizer.state_dict())
+        workspace = Workspace()  # each network is done before the next one starts
+        self.value = ExplicitMLP(policy.value, workspace)
+        self.critic = ExplicitMLP(policy.critic, workspace)
+        self.target_critic = ExplicitMLP(policy.target_critic, workspace)
+        self.actor = ExplicitMLP(policy.actor.trunk, workspace)
+        gradient = policy.actor.log_std.grad
+        assert gradient is not None  # `FlatParameters` made it
+        self.log_std_gradient = gradient
+
+    def step(self, config: IQLConfig) -> None:
+        """Moves the networks along their gradients, and what follows them."""
+        self.optimizer.step()
+        start, end = len(self._target), len(self._target) + len(self._average)
+        self._target.move_towards(self.flat.values[:start], config.target_update_rate)
+        self._average.move_towards(self.flat.values[start:end], config.actor_average_rate)

@@ -19,15 +19,17 @@ from torch import Tensor, nn
 
 from robopref.errors import InputError
 from robopref.networks.actor_critic import SquashedGaussianActor
-from robopref.networks.mlp import EnsembleMLP, move_towards
+from robopref.networks.explicit import ExplicitMLP, Workspace
+from robopref.networks.flat import FlatParameters
+from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.base import Policy
-from robopref.policies.losses import (
-    critic_loss,
-    soft_actor_loss,
-    soft_value,
-    td_target,
-    temperature_loss,
+from robopref.policies.gradients import (
+    SquashedActions,
+    critic_gradient,
+    soft_actor_gradients,
+    squashed_actions,
 )
+from robopref.policies.losses import soft_actor_loss, soft_value, td_target
 from robopref.structures import TransitionBatch
 
 
@@ -88,16 +90,12 @@ class SAC(Policy):
         )
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
-        self._actor_side = [*self.actor.parameters(), self.log_temperature]
-        self._critic_side = list(self.critic.parameters())
-        self._optimizer = torch.optim.Adam(
-            [*self._critic_side, *self._actor_side], lr=config.learning_rate, fused=True
-        )
+        self._made: _Learner | None = None
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over critics, actor and temperature."""
-        return self._optimizer
+        return self._learner.optimizer
 
     def mean_actions(self, observations: Tensor) -> Tensor:
         """(B, D) standardised observations to (B, A)."""
@@ -114,58 +112,134 @@ class SAC(Policy):
         """`critic_steps`."""
         return self.config.critic_steps
 
+    @torch.no_grad()
     def update(
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """`critic_steps` steps on as many parts of the batch; the last one is on all networks."""
-        *parts, last = torch.arange(len(batch), device=self.device).chunk(self.config.critic_steps)
-        for rows in parts:
-            self._step(batch[rows], generator, False)
-        return self._step(batch[last] if parts else batch, generator, True)
+        metrics: dict[str, Tensor] = {}
+        size = math.ceil(len(batch) / self.config.critic_steps)
+        for start in range(0, len(batch), size):
+            last = start + size >= len(batch)
+            metrics = self._step(batch[start : start + size], generator, last)
+        return metrics
 
     def _step(
         self, batch: TransitionBatch, generator: torch.Generator | None, with_actor: bool
     ) -> dict[str, Tensor]:
-        self._optimizer.zero_grad()  # parameters without gradient are left as they are
-        observations = self.standardizer(batch.observations)
-        temperature = self.log_temperature.exp().detach()
-        targets = self._targets(batch, temperature, generator)
-        values = self.critic(torch.cat([observations, batch.actions], dim=-1)).squeeze(-1)
-        q_loss = critic_loss(values, targets)
-        q_loss.backward(inputs=self._critic_side)
-        metrics = {"critic_loss": q_loss.detach(), "value": values.detach().mean()}
+        config, learner, size = self.config, self._learner, len(batch)
+        states = self.standardizer(torch.cat([batch.observations, batch.next_observations]))
+        now, following = states.split(size)
+        temperature = self.log_temperature.exp()
+        drawn = self._draw(states if with_actor else following, generator)
+
+        next_values = self._next_values(following, drawn, temperature, generator)
+        targets = td_target(batch.rewards, config.discount, batch.terminated, next_values)
+        # The data's actions and, where the actor learns too, its own go through the critics at
+        # once; critics learn from the first alone.
+        pairs = torch.cat([now, batch.actions], dim=-1)
         if with_actor:
-            metrics |= self._actor_gradients(observations, temperature, generator)
-        self._optimizer.step()
-        move_towards(self.target_critic, self.critic, self.config.target_update_rate)
+            pairs = torch.cat([pairs, torch.cat([now, drawn.actions[:size]], dim=-1)])
+        values = learner.critic.forward(pairs).squeeze(-1)
+        q_loss, gradients = critic_gradient(values[:, :size], targets)
+        if with_actor:
+            own = self._own_value_gradients(values[:, size:])
+            gradients = torch.cat([gradients, own], dim=1)
+        learner.critic.backward(gradients.unsqueeze(-1), learning=size)
+        metrics = {"critic_loss": q_loss, "value": values[:, :size].mean()}
+        if with_actor:
+            metrics |= self._actor_gradients(drawn, values[:, size:], temperature)
+        learner.step(config, with_actor)
         return metrics
 
-    @torch.no_grad()
-    def _targets(
-        self, batch: TransitionBatch, temperature: Tensor, generator: torch.Generator | None
+    def _draw(self, states: Tensor, generator: torch.Generator | None) -> SquashedActions:
+        outputs = self._learner.actor.forward(states)[0]
+        shape = (len(states), self.action_dim)
+        return squashed_actions(
+            outputs, torch.randn(shape, generator=generator, device=states.device)
+        )
+
+    def _next_values(
+        self,
+        following: Tensor,
+        drawn: SquashedActions,
+        temperature: Tensor,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        config = self.config
-        following = self.standardizer(batch.next_observations)
-        actions, log_probs = self.actor.sample(following, generator)
-        values = self.target_critic(torch.cat([following, actions], dim=-1)).squeeze(-1)
+        config, size = self.config, len(following)
+        members = None
         if config.target_critics < config.critics:
-            order = torch.randperm(config.critics, generator=generator, device=self.device)
-            values = values[order[: config.target_critics]]
-        next_values = soft_value(values, log_probs, temperature if config.backup_entropy else 0.0)
-        return td_target(batch.rewards, config.discount, batch.terminated, next_values)
+            order = torch.randperm(config.critics, generator=generator, device=following.device)
+            members = order[: config.target_critics]
+        pairs = torch.cat([following, drawn.actions[-size:]], dim=-1)
+        values = self._learner.target_critic.forward(pairs, members).squeeze(-1)
+        weight = temperature if config.backup_entropy else 0.0
+        return soft_value(values, drawn.log_probs[-size:], weight)
+
+    def _own_value_gradients(self, values: Tensor) -> Tensor:
+        """(E, B): of `-mean Q`, where `Q` is the mean or the smallest of the critics."""
+        critics, size = values.shape
+        if self.config.actor_reads_mean:
+            return torch.full_like(values, -1.0 / (critics * size))
+        smallest = values.argmin(0, keepdim=True)
+        return torch.zeros_like(values).scatter_(0, smallest, -1.0 / size)
 
     def _actor_gradients(
-        self, observations: Tensor, temperature: Tensor, generator: torch.Generator | None
+        self, drawn: SquashedActions, values: Tensor, temperature: Tensor
     ) -> dict[str, Tensor]:
-        actions, log_probs = self.actor.sample(observations, generator)
-        values = self.critic(torch.cat([observations, actions], dim=-1)).squeeze(-1)
+        learner, size = self._learner, values.shape[1]
+        action_gradients = learner.critic.input_gradients(
+            slice(size, None), slice(self.observation_dim, None)
+        )
+        own = SquashedActions(*(part[:size] for part in drawn))
+        gradients = soft_actor_gradients(own, action_gradients, temperature)
+        learner.actor.backward(gradients.unsqueeze(0))
+        entropy = -own.log_probs.mean()
+        # Of `temperature_loss`, which is linear in the log temperature.
+        learner.log_temperature_gradient.copy_(
+            entropy - self.config.entropy_per_action * self.action_dim
+        )
         value = values.mean(0) if self.config.actor_reads_mean else values.amin(0)
-        actor_loss = soft_actor_loss(value, log_probs, temperature)
-        target_entropy = self.config.entropy_per_action * self.action_dim
-        heat_loss = temperature_loss(self.log_temperature, log_probs, target_entropy)
-        torch.autograd.backward([actor_loss, heat_loss], inputs=self._actor_side)
         return {
-            "actor_loss": actor_loss.detach(),
-            "entropy": -log_probs.detach().mean(),
+            "actor_loss": soft_actor_loss(value, own.log_probs, temperature),
+            "entropy": entropy,
             "temperature": temperature,
         }
+
+    @property
+    def _learner(self) -> _Learner:
+        # Made at first use, when the policy is on its device, and again after a move or copy.
+        if self._made is None or self._made.critics.moved:
+            self._made = _Learner(self, self._made)
+        return self._made
+
+
+class _Learner:
+    """Parameters laid out flat, their optimizer, and the passes of the networks."""
+
+    def __init__(self, policy: SAC, former: _Learner | None) -> None:
+        self.critics = FlatParameters(policy.critic.parameters())
+        self._actor_side = FlatParameters([*policy.actor.parameters(), policy.log_temperature])
+        self._target = FlatParameters(policy.target_critic.parameters(), learning=False)
+        self.optimizer = torch.optim.Adam(
+            [self.critics.values, self._actor_side.values],
+            lr=policy.config.learning_rate,
+            fused=True,
+        )
+        if former:
+            self.optimizer.load_state_dict(former.optimizer.state_dict())
+        workspace = Workspace()  # the targets are computed before the critics' passes
+        self.target_critic = ExplicitMLP(policy.target_critic, workspace)
+        self.critic = ExplicitMLP(policy.critic, workspace)
+        self.actor = ExplicitMLP(policy.actor.trunk, Workspace())
+        gradient = policy.log_temperature.grad
+        assert gradient is not None  # `FlatParameters` made it
+        self.log_temperature_gradient = gradient
+
+    def step(self, config: SACConfig, with_actor: bool) -> None:
+        """Moves the networks along their gradients, and the targets after the critics."""
+        actor_side = self._actor_side
+        # The optimizer leaves parameters without gradient as they are.
+        actor_side.values.grad = actor_side.gradients if with_actor else None
+        self.optimizer.step()
+        self._target.move_towards(self.critics.values, config.target_update_rate)

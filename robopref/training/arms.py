@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
 from robopref.policies.registry import make_policy
 from robopref.preferences.dataset import load_preferences
-from robopref.processes import end_with_parent, interrupts_ignored
+from robopref.processes import end_with_parent, interrupts_ignored, one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import relabel
@@ -123,7 +122,7 @@ def _raise_first(futures: Sequence[Any]) -> None:
 
 def make_run(run: ArmRun) -> None:
     """Makes one run in this process, from its preferences to its evaluation."""
-    torch.set_num_threads(1)
+    one_thread()
     run.folder.mkdir(parents=True, exist_ok=True)  # says that the run has begun
     dataset = load_dataset(run.dataset)
     data = transitions(dataset, run_rewards(run, dataset))

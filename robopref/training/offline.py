@@ -106,7 +106,7 @@ def _train(
     size = (batch_size * policy.batches_per_update,)
     for _ in range(count):
         rows = torch.randint(len(data), size, generator=generator, device=policy.device)
-        update = policy.update(data[rows], generator)
+        update = policy.update(data.take(rows), generator)
         names = list(update)
         history.append(torch.stack(list(update.values())))
     means = torch.stack(history).double().mean(0).tolist()

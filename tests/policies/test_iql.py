@@ -57,10 +57,10 @@ def test_target_critic_follows_slowly() -> None:
 
 def test_acts_with_the_average_of_the_actor() -> None:
     policy = IQL(IQLConfig(hidden=[8], actor_average_rate=0.25, learning_rate=1e-2), 1, 1)
-    before = policy.averaged_actor.trunk[0].weight.clone()
+    before = policy.averaged_actor.trunk.layers[0].weight.clone()
     policy.update(chain(0.0))
-    expected = 0.75 * before + 0.25 * policy.actor.trunk[0].weight
-    torch.testing.assert_close(policy.averaged_actor.trunk[0].weight, expected)
+    expected = 0.75 * before + 0.25 * policy.actor.trunk.layers[0].weight
+    torch.testing.assert_close(policy.averaged_actor.trunk.layers[0].weight, expected)
     observations = torch.ones(1, 1)
     action = policy.averaged_actor(observations).detach().numpy()
     assert policy.act(observations) == action
