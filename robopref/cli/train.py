@@ -8,12 +8,13 @@ last evaluation. `resume=` goes on with a run, other options on top of its own.
 Examples:
   robopref train dataset=drawer.hdf5 rewards=true
   robopref train dataset=drawer.hdf5 rewards=runs/train-reward/drawer/reward name=drawer
-  robopref train dataset=drawer.hdf5 policy=behavior_cloning training.updates=20000
+  robopref train dataset=drawer.hdf5 policy=behavior_cloning best_episodes=0.1
   robopref train resume=runs/train/drawer training.updates=40000
   robopref train -m dataset=drawer.hdf5 training.seed=0,1,2
   robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
   robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
   robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
+  robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box
@@ -33,6 +35,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
@@ -41,17 +44,18 @@ from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
-from robopref.policies.iql import IQLConfig
+from robopref.policies.iql import IQL, IQLConfig
 from robopref.policies.registry import POLICIES, make_policy, new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
+from robopref.preferences.dataset import load_preferences
 from robopref.preferences.queries import Pairs
 from robopref.preferences.teachers import TeacherConfig, teacher_answers
 from robopref.processes import one_thread
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import load_reward
-from robopref.rewards.relabel import relabel
+from robopref.rewards.relabel import in_best_episodes, relabel
 from robopref.training.evaluated import (
     POLICY_FOLDER,
     RESULT_FILE,
@@ -62,6 +66,7 @@ from robopref.training.evaluated import (
 from robopref.training.offline import OfflineTrainingConfig
 from robopref.training.online import OnlineTrainingConfig, train_online
 from robopref.training.online_preferences import OnlinePreferences, OnlinePreferencesConfig
+from robopref.training.resets import DatasetResets, ResetsConfig
 
 TRUE, ZERO, LEARNED = "true", "zero", "learned"
 """Words for rewards that need no folder of a reward model."""
@@ -80,6 +85,9 @@ class TrainConfig:
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
+    best_episodes: float = 1.0
+    """Share of the dataset's episodes to learn from, those with the highest sum of `rewards`; 0.1
+    with behavior_cloning is filtered cloning."""
     policy: str = "iql"
     """The learner: iql, behavior_cloning, sac or rlpd. Its options have its name."""
     iql: IQLConfig = field(default_factory=IQLConfig)
@@ -94,6 +102,8 @@ class TrainConfig:
     """How long to train on a dataset."""
     online: OnlineTrainingConfig = field(default_factory=OnlineTrainingConfig)
     """How long to act in an environment, and how much to learn from each step."""
+    resets: ResetsConfig = field(default_factory=ResetsConfig)
+    """How many episodes start from recorded states of the dataset."""
     ask: OnlinePreferencesConfig = field(default_factory=OnlinePreferencesConfig)
     """How often to ask, for rewards=learned."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -121,6 +131,15 @@ class TrainConfig:
             raise InputError(f"horizon={self.horizon}: must be at least 0")
         if not (self.dataset or self.env or self.resume):
             raise InputError("dataset=: must be given, or env= to learn while acting; see --help")
+        if self.online.pretraining_updates and not self.dataset:
+            raise InputError(
+                "online.pretraining_updates: learns from a dataset first; give dataset="
+            )
+        if self.env and self.best_episodes != 1.0:
+            raise InputError(
+                "best_episodes: chooses among the episodes that a policy learns from "
+                "without acting; leave out env= or best_episodes="
+            )
         if self.rewards == LEARNED and not self.env:
             raise InputError(
                 "rewards=learned: asks while acting, so it needs env=; for labels of a dataset use "
@@ -146,7 +165,10 @@ def train(config: TrainConfig) -> None:
 def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     """Offline: the dataset is all there is."""
     dataset = load_dataset(config.dataset)
-    data = transitions(dataset, _rewards(dataset, config.rewards, device))
+    rewards = _rewards(dataset, config.rewards, device)
+    data = transitions(dataset, rewards)
+    if config.best_episodes != 1.0:
+        data = data[torch.from_numpy(in_best_episodes(rewards, dataset, config.best_episodes))]
     policy = make_policy(getattr(config, config.policy), data, config.training.seed, device)
     env_id, env_kwargs = _environment(dataset, config.evaluation)
     with run_folder("train", config.name, config) as folder:
@@ -166,12 +188,12 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
 
 def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     """Online: the policy acts, with demonstrations beside it where a dataset is given."""
-    prior = load_dataset(config.dataset) if config.dataset else None
+    with_states = config.resets.share > 0
+    prior = load_dataset(config.dataset, states=with_states) if config.dataset else None
     env_kwargs = {"horizon": config.horizon} if config.horizon else {}
     env = make_env(config.env, **env_kwargs)
     observation, _ = env.reset(seed=0)
     space = env.action_space
-    env.close()
     if not isinstance(space, Box) or len(space.shape) != 1:
         raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
     sizes = len(flatten(observation)), space.shape[0]
@@ -179,8 +201,14 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     policy = new_policy(getattr(config, config.policy), *sizes, seed, device)
     if prior is not None:
         policy.standardizer.fit(prior.flat_observations)
-    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device)
+    # IQL weighs actions by the exponent of an advantage, whose size the rewards decide.
+    scale = (0.0, 1.0)
+    if prior is not None and config.policy == IQL.name:
+        scale = reward_scale(prior.rewards, prior.terminated)
+    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale)
     rewards = _asking(config, seed) if config.rewards == LEARNED else None
+    resets = _resets(config, prior, env) if config.resets.share else None
+    env.close()
     with run_folder("train", config.name, config) as folder:
         with progress_bar(config.policy, online.steps, "steps") as show:
             metrics = train_online(
@@ -192,9 +220,20 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
                 config.evaluation,
                 folder,
                 rewards,
+                resets,
                 show,
             )
         write_outcome(folder, config, metrics, online.steps, "steps")
+
+
+def _resets(
+    config: TrainConfig, dataset: TrajectoryDataset | None, env: gymnasium.Env[Any, Any]
+) -> DatasetResets:
+    if dataset is None:
+        raise InputError("resets.share: starts from states of a dataset; give dataset=")
+    path = config.resets.preferences
+    preferences = load_preferences(path) if path else None
+    return DatasetResets(config.resets, dataset, env, preferences)
 
 
 def _asking(config: TrainConfig, seed: int) -> OnlinePreferences:
@@ -233,12 +272,10 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _rewards(
-    dataset: TrajectoryDataset, source: str, device: torch.device
-) -> NDArray[np.float32] | None:
-    """(N,): what `transitions` takes; None for the dataset's own."""
+def _rewards(dataset: TrajectoryDataset, source: str, device: torch.device) -> NDArray[np.float32]:
+    """(N,): what the policy learns from."""
     if source == TRUE:
-        return None
+        return dataset.rewards
     if source == ZERO:
         return np.zeros(dataset.num_steps, dtype=np.float32)
     if not Path(source).is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ class Standardizer(nn.Module):
         return (values - self.mean).mul_(self.scale).clamp_(-LIMIT, LIMIT)
 
 
-def standardize_rewards(rewards: NDArray[Any], terminated: NDArray[Any]) -> NDArray[np.float32]:
-    """Brings the rewards of a dataset to standard deviation 1, and to mean 0 where that is free.
+def reward_scale(rewards: NDArray[Any], terminated: NDArray[Any]) -> tuple[float, float]:
+    """What to take from rewards and what to divide them by, for standard deviation 1.
 
     The scale and offset of a learned reward are arbitrary. But how greedily a policy follows its
     advantages depends on the scale, and how long its values take to learn depends on the offset:
@@ -59,12 +60,21 @@ def standardize_rewards(rewards: NDArray[Any], terminated: NDArray[Any]) -> NDAr
         terminated: (N,) bool.
 
     Returns:
-        (N,); zeros if the rewards are all equal and no step terminates.
+        Offset and size; the size is infinite, and makes zeros, if the rewards are all equal and no
+        step terminates.
     """
     values = np.asarray(rewards, dtype=np.float64)
-    shifted = values if terminated.any() else values - values.mean()
-    size = np.sqrt(np.mean(shifted**2))
+    offset = 0.0 if terminated.any() else float(values.mean())
+    size = float(np.sqrt(np.mean((values - offset) ** 2)))
     if size <= 1e-6 * max(1.0, abs(values.mean())):  # no more than rounding
-        return np.zeros(len(values), dtype=np.float32)
-    scaled: NDArray[np.float32] = (shifted / size).astype(np.float32)
+        return offset, math.inf
+    return offset, size
+
+
+def standardize_rewards(rewards: NDArray[Any], terminated: NDArray[Any]) -> NDArray[np.float32]:
+    """(N,): rewards (N,) of a dataset at their `reward_scale`."""
+    offset, size = reward_scale(rewards, terminated)
+    scaled: NDArray[np.float32] = ((np.asarray(rewards, np.float64) - offset) / size).astype(
+        np.float32
+    )
     return scaled

@@ -35,6 +35,7 @@ class ReplayBuffer:
         action_dim: int,
         demonstrations: TrajectoryDataset | None = None,
         device: torch.device | str = "cpu",
+        reward_scale: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         """
         Args:
@@ -43,6 +44,8 @@ class ReplayBuffer:
             action_dim: size of an action.
             demonstrations: kept beside, with their true rewards.
             device: where everything is kept.
+            reward_scale: what is taken from every true reward, and what it is divided by, before
+                anything learns from it.
 
         Raises:
             InputError: if the capacity is below 2 or the demonstrations have other sizes.
@@ -63,6 +66,7 @@ class ReplayBuffer:
         self.valid = torch.zeros(rows, dtype=torch.bool, device=device)
         """Rows that hold a whole step."""
         self.capacity = capacity
+        self.reward_scale = reward_scale
         self.written = 0
         """Rows written so far, those overwritten included."""
         self.demonstration_rows = torch.zeros(0, dtype=torch.int64, device=device)
@@ -105,7 +109,8 @@ class ReplayBuffer:
         self._put(observation)
         self.actions[row] = torch.as_tensor(action, dtype=torch.float32)
         self.true_rewards[row] = reward
-        self.rewards[row] = reward if learned_reward is None else learned_reward
+        offset, size = self.reward_scale
+        self.rewards[row] = (reward - offset) / size if learned_reward is None else learned_reward
         self.terminated[row] = terminated
         self.success[row] = success
         self.valid[row] = True
@@ -139,13 +144,16 @@ class ReplayBuffer:
             prior < batch_size and not self.valid[self.first :].any()
         ):
             raise InputError("replay: nothing to draw from yet; add steps or demonstrations first")
-        drawn = self._draw(batch_size - prior, generator)
+        device = self.valid.device
+        parts: list[Tensor] = []
         if prior:
             chosen = torch.randint(
-                len(self.demonstration_rows), (prior,), generator=generator, device=drawn.device
+                len(self.demonstration_rows), (prior,), generator=generator, device=device
             )
-            drawn = torch.cat([self.demonstration_rows[chosen], drawn])
-        return self._transitions(drawn, discount, n_step)
+            parts.append(self.demonstration_rows[chosen])
+        if prior < batch_size:
+            parts.append(self._draw(batch_size - prior, generator))
+        return self._transitions(torch.cat(parts), discount, n_step)
 
     def episodes(self, newest_steps: int | None = None) -> TrajectoryDataset:
         """The robot's own episodes as a dataset, oldest first, with their true rewards.
@@ -204,8 +212,9 @@ class ReplayBuffer:
         rows = torch.from_numpy(demonstrations.observation_rows)
         self.observations[: self.first] = torch.from_numpy(observations)
         self.actions[rows] = torch.from_numpy(demonstrations.actions)
-        self.rewards[rows] = torch.from_numpy(demonstrations.rewards)
-        self.true_rewards[rows] = self.rewards[rows]
+        offset, size = self.reward_scale
+        self.true_rewards[rows] = torch.from_numpy(demonstrations.rewards)
+        self.rewards[rows] = (self.true_rewards[rows] - offset) / size
         self.terminated[rows] = torch.from_numpy(demonstrations.terminated)
         self.success[rows] = torch.from_numpy(demonstrations.success)
         self.valid[rows] = True

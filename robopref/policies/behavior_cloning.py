@@ -23,6 +23,9 @@ class BehaviorCloningConfig:
     hidden: list[int] = field(default_factory=lambda: [256, 256])
     """Width of each hidden layer."""
     learning_rate: float = 3e-4
+    deterministic: bool = False
+    """Whether to regress to the actions instead of maximising their log-probability, whose spread
+    per dimension weighs the errors."""
     actor_average_rate: float = 0.002
     """Share of the actor entering its average per update; 1 acts with the latest weights."""
 
@@ -70,8 +73,12 @@ class BehaviorCloning(Policy):
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One gradient step; rewards are not read."""
-        log_probs = self.actor.log_prob(self.standardizer(batch.observations), batch.actions)
-        loss = weighted_regression_loss(log_probs, torch.ones_like(log_probs))
+        observations = self.standardizer(batch.observations)
+        if self.config.deterministic:
+            loss = (self.actor(observations) - batch.actions).square().sum(-1).mean()
+        else:
+            log_probs = self.actor.log_prob(observations, batch.actions)
+            loss = weighted_regression_loss(log_probs, torch.ones_like(log_probs))
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()

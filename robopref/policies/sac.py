@@ -117,12 +117,11 @@ class SAC(Policy):
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """`critic_steps` steps on as many parts of the batch; the last one is on all networks."""
-        metrics: dict[str, Tensor] = {}
-        size = math.ceil(len(batch) / self.config.critic_steps)
-        for start in range(0, len(batch), size):
-            last = start + size >= len(batch)
-            metrics = self._step(batch[start : start + size], generator, last)
-        return metrics
+        *parts, last = range(self.config.critic_steps)
+        # Every n-th row: a batch starts with its demonstrations, and each part gets its share.
+        for part in parts:
+            self._step(batch[part :: last + 1], generator, False)
+        return self._step(batch[last :: last + 1], generator, True)
 
     def _step(
         self, batch: TransitionBatch, generator: torch.Generator | None, with_actor: bool

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import gather, whole_episodes
+from robopref.errors import InputError
 from robopref.rewards.base import RewardModel
 
 CHUNK_STEPS = 20_000
@@ -56,3 +57,24 @@ def episode_sums(
     """(E,): sum of `rewards` (N,) over each episode."""
     sums: NDArray[np.float64] = np.add.reduceat(rewards.astype(np.float64), dataset.offsets[:-1])
     return sums
+
+
+def in_best_episodes(
+    rewards: NDArray[np.floating[Any]], dataset: TrajectoryDataset, share: float
+) -> NDArray[np.bool_]:
+    """(N,): steps of the share of episodes with the highest sums of `rewards` (N,).
+
+    Raises:
+        InputError: if `share` lies outside (0, 1], or all sums are equal.
+    """
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"best_episodes={share}: must lie in (0, 1]")
+    sums = episode_sums(rewards, dataset)
+    if share < 1.0 and np.ptp(sums) == 0.0:
+        raise InputError(
+            f"best_episodes={share}: all episodes of {dataset.source} have the same sum of "
+            "rewards; give other rewards, or best_episodes=1"
+        )
+    chosen = np.zeros(len(sums), dtype=bool)
+    chosen[np.argsort(-sums, kind="stable")[: max(round(share * len(sums)), 1)]] = True
+    return np.repeat(chosen, dataset.lengths)

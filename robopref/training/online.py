@@ -30,6 +30,7 @@ from robopref.training.checkpoint import Companion, restore_checkpoint, save_che
 from robopref.training.evaluated import CURVE_FOLDER, EvaluationConfig, save_and_evaluate
 from robopref.training.logger import MetricsLogger
 from robopref.training.offline import check_metrics
+from robopref.training.resets import DatasetResets
 
 
 @dataclass
@@ -39,7 +40,10 @@ class OnlineTrainingConfig:
     steps: int = 100_000
     """Steps of the environment; the last episode is played to its end."""
     random_steps: int = 5_000
-    """Steps with uniformly random actions before the policy acts and learns."""
+    """Steps with uniformly random actions before the policy acts and learns; none follow
+    pretraining."""
+    pretraining_updates: int = 0
+    """Updates on the demonstrations alone before the first step: offline first, then online."""
     batch_size: int = 256
     updates_per_step: int = 1
     n_step: int = 1
@@ -56,7 +60,13 @@ class OnlineTrainingConfig:
     """Steps between two checkpoints; a multiple of `log_every`."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "random_steps": 0, "batch_size": 1, "updates_per_step": 1}
+        least = {
+            "steps": 1,
+            "random_steps": 0,
+            "pretraining_updates": 0,
+            "batch_size": 1,
+            "updates_per_step": 1,
+        }
         least |= {"n_step": 1, "replay_capacity": 2, "log_every": 1, "checkpoint_every": 1}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
@@ -95,6 +105,7 @@ def train_online(
     evaluation: EvaluationConfig,
     run_dir: Path,
     rewards: RewardSource | None = None,
+    resets: DatasetResets | None = None,
     on_metrics: OnMetrics = lambda step, metrics: None,
 ) -> dict[str, float]:
     """Trains `policy` in place and evaluates it; goes on from the newest checkpoint in `run_dir`.
@@ -111,6 +122,7 @@ def train_online(
         run_dir: gets `metrics.jsonl`, TensorBoard events, `checkpoints/`,
             `evaluation/metrics.jsonl`, `policy/`, and `evaluation.json`.
         rewards: what the policy learns from; the environment's reward when None.
+        resets: lets episodes start from recorded states.
         on_metrics: told steps done and metrics at every line.
 
     Returns:
@@ -127,6 +139,7 @@ def train_online(
         if name not in ("steps", "checkpoint_every")
     }
     settings["policy"] = dataclasses.asdict(policy.config)
+    settings["resets"] = dataclasses.asdict(resets.config) if resets else None
     checkpoints = run_dir / "checkpoints"
     companions: list[Companion] = [replay, *([rewards] if rewards else [])]
     step = restore_checkpoint(checkpoints, policy, learner.generator, settings, companions)
@@ -134,8 +147,24 @@ def train_online(
     env = make_env(env_id, **env_kwargs)
     with MetricsLogger(run_dir, step) as logger, MetricsLogger(curve, step) as evaluations:
         metrics = logger.last
+
+        def look() -> None:
+            episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
+            result = evaluate(policy, env_id, env_kwargs, episodes, seed)
+            evaluations.log(step, result.summary)
+
+        def keep() -> None:
+            save_checkpoint(checkpoints, policy, learner.generator, step, settings, companions)
+
+        if config.pretraining_updates and not list(checkpoints.glob("*")):
+            learner.pretrain()
+            metrics = learner.take_metrics(step)
+            logger.log(step, metrics)
+            if evaluation.episodes_on_the_way:
+                look()
+            keep()
         while step < config.steps:
-            before, (step, outcome) = step, _play(learner, env, step, rewards)
+            before, (step, outcome) = step, _play(learner, env, step, rewards, resets)
             outcome |= rewards.after_episode(step, replay) if rewards else {}
             learner.note(outcome)
             ended = step >= config.steps
@@ -144,22 +173,27 @@ def train_online(
                 logger.log(step, metrics)
                 on_metrics(step, metrics)
             if evaluation.episodes_on_the_way and _crossed(before, step, evaluation.every):
-                episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
-                result = evaluate(policy, env_id, env_kwargs, episodes, seed)
-                evaluations.log(step, result.summary)
+                look()
             if ended or _crossed(before, step, config.checkpoint_every):
-                save_checkpoint(checkpoints, policy, learner.generator, step, settings, companions)
+                keep()
     env.close()
     save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
     return metrics
 
 
 def _play(
-    learner: _Learner, env: gymnasium.Env[Any, Any], step: int, rewards: RewardSource | None
+    learner: _Learner,
+    env: gymnasium.Env[Any, Any],
+    step: int,
+    rewards: RewardSource | None,
+    resets: DatasetResets | None,
 ) -> tuple[int, dict[str, float]]:
     """Plays one episode from `step` on, learning after each step."""
-    reset_seed = int(np.random.SeedSequence([learner.config.seed, step]).generate_state(1)[0])
-    observation = flatten(env.reset(seed=reset_seed)[0])
+    sequence = np.random.SeedSequence([learner.config.seed, step])
+    observation = flatten(env.reset(seed=int(sequence.generate_state(1)[0]))[0])
+    start = resets.draw(step, np.random.default_rng(sequence)) if resets else None
+    if resets and start is not None:
+        observation = flatten(resets.restore(env, start))
     learner.replay.add_reset(observation)
     total, success, ended = 0.0, False, False
     while not ended:
@@ -178,7 +212,10 @@ def _play(
         learner.learn(step)
         observation, ended = following, terminated or truncated
         total, success = total + float(reward), success or succeeded
-    return step, {"return": total, "success": float(success)}
+    outcome = {"return": total, "success": float(success)}
+    if start is not None:  # success from the middle of an episode is another thing
+        outcome = {f"{name}_from_dataset": value for name, value in outcome.items()}
+    return step, outcome
 
 
 class _Learner:
@@ -187,6 +224,7 @@ class _Learner:
     def __init__(self, policy: Policy, replay: ReplayBuffer, config: OnlineTrainingConfig) -> None:
         self.policy, self.replay, self.config = policy, replay, config
         self.generator = torch_generator(config.seed, "online", policy.device)
+        self._random_steps = 0 if config.pretraining_updates else config.random_steps
         self._discount = float(getattr(policy.config, "discount", 1.0))
         self._share = config.demonstrations_share if len(replay.demonstration_rows) else 0.0
         self._updates: list[dict[str, Tensor]] = []
@@ -195,7 +233,7 @@ class _Learner:
 
     def act(self, observation: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         """(A,): a random action at first, then one of the policy's."""
-        if step < self.config.random_steps:
+        if step < self._random_steps:
             size, device = self.policy.action_dim, self.policy.device
             uniform = torch.rand(size, generator=self.generator, device=device)
             return np.asarray((2.0 * uniform - 1.0).cpu(), dtype=np.float32)
@@ -203,14 +241,22 @@ class _Learner:
 
     def learn(self, step: int) -> None:
         """Updates the policy as often as one step asks for."""
-        if step <= self.config.random_steps:
+        if step <= self._random_steps:
             return
-        size = self.config.batch_size * self.policy.batches_per_update
         for _ in range(self.config.updates_per_step):
-            batch = self.replay.sample(
-                size, self.generator, self._discount, self.config.n_step, self._share
-            )
-            self._updates.append(self.policy.update(batch, self.generator))
+            self._update(self._share)
+
+    def pretrain(self) -> None:
+        """Updates the policy on the demonstrations alone."""
+        for _ in range(self.config.pretraining_updates):
+            self._update(1.0)
+
+    def _update(self, demonstrations: float) -> None:
+        size = self.config.batch_size * self.policy.batches_per_update
+        batch = self.replay.sample(
+            size, self.generator, self._discount, self.config.n_step, demonstrations
+        )
+        self._updates.append(self.policy.update(batch, self.generator))
 
     def note(self, outcome: dict[str, float]) -> None:
         """Remembers what came of an episode."""

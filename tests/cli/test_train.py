@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from robopref.cli import main as cli
-from robopref.data.robomimic import load_dataset
+from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.policies.registry import load_policy
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import make_reward
@@ -93,6 +94,57 @@ def test_rewards_come_from_where_they_are_told(robopref, tmp_path):
     assert losses["zero"] < min(losses["true"], losses["reward"])
 
 
+def test_clones_the_best_episodes(robopref, tmp_path):
+    """A tenth of six episodes is the best one, and cloning it is as cloning a file of it alone."""
+    dataset = load_dataset("toy.hdf5")
+    best = dataset.subset([int(np.argmax(dataset.returns))])
+    save_dataset(tmp_path / "best.hdf5", best)
+    clone = (*SMALL, "behavior_cloning.deterministic=true", "evaluation.episodes=0")
+    assert robopref("train", "dataset=best.hdf5", *clone, "name=alone")[0] == 0
+    code, error = robopref("train", "dataset=toy.hdf5", *clone, "best_episodes=0.1", "name=best")
+    assert code == 0, error
+    for name, value in weights("alone").items():
+        torch.testing.assert_close(weights("best")[name], value, msg=name)
+
+
+ONLINE = (
+    "env=toy/point-mass-v0",
+    "horizon=10",
+    "online.steps=40",
+    "online.log_every=20",
+    "online.checkpoint_every=40",
+    "evaluation.episodes=2",
+    "name=online",
+)
+
+
+def test_the_reference_preset_of_hil_serl(robopref, tmp_path):
+    small = ("rlpd.hidden=[8]", "online.random_steps=10")
+    code, error = robopref(
+        "train", "+preset=hilserl_reference", "dataset=toy.hdf5", *ONLINE, *small
+    )
+    assert code == 0, error
+    run = yaml.safe_load((tmp_path / "runs/train/online/config.yaml").read_text())
+    rlpd, online = run["rlpd"], run["online"]
+    assert run["policy"] == "rlpd"
+    assert (rlpd["critics"], rlpd["target_critics"], rlpd["critic_steps"]) == (2, 2, 2)
+    assert (rlpd["layer_norm"], rlpd["actor_reads_mean"], rlpd["backup_entropy"]) == (1, 1, 0)
+    assert (rlpd["discount"], rlpd["target_update_rate"]) == (0.97, 0.005)
+    assert (rlpd["initial_temperature"], rlpd["entropy_per_action"]) == (0.01, -0.5)
+    assert rlpd["learning_rate"] == 3e-4
+    assert (online["batch_size"], online["demonstrations_share"]) == (256, 0.5)
+    assert online["replay_capacity"] == 200_000
+
+
+def test_starts_from_states_of_the_dataset(robopref, tmp_path):
+    options = ("policy=sac", "sac.hidden=[8]", "online.random_steps=20", "resets.share=1")
+    code, error = robopref("train", "dataset=toy.hdf5", *ONLINE, *options)
+    assert code == 0, error
+    lines = (tmp_path / "runs/train/online/metrics.jsonl").read_text().splitlines()
+    assert "episode/success_from_dataset" in json.loads(lines[-1])
+    assert "episode/success" not in json.loads(lines[-1])
+
+
 @pytest.mark.parametrize(
     "where", [("env=toy/point-mass-v0", "horizon=10"), ("dataset=toy.hdf5",)], ids=lambda w: w[0]
 )
@@ -136,6 +188,14 @@ def test_evaluate_films(robopref, tmp_path):
         (["train", "dataset=toy.hdf5", "rewards=other"], "reward bradley_terry: expects 7"),
         (["train", "dataset=toy.hdf5", "device=gpu9"], "device=gpu9: cannot be used here"),
         (["train", "dataset=toy.hdf5", "iql.expectile=2"], "iql.expectile: must be within"),
+        (["train", "dataset=toy.hdf5", "best_episodes=0"], "best_episodes=0.0: must lie in (0, 1]"),
+        (
+            ["train", "dataset=toy.hdf5", "best_episodes=0.5", "rewards=zero"],
+            "have the same sum of rewards",
+        ),
+        (["train", "env=toy/point-mass-v0", "best_episodes=0.5"], "leave out env="),
+        (["train", "env=toy/point-mass-v0", "resets.share=0.5"], "give dataset="),
+        (["train", "env=toy/point-mass-v0", "online.pretraining_updates=5"], "give dataset="),
         (["train", "resume=nowhere"], "nowhere/config.yaml: no such file"),
         (["train", "resume=damaged"], "damaged/config.yaml: not a YAML file"),
         (["train", "resume=foreign"], "no such option"),

@@ -11,6 +11,7 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.policies.base import Policy
+from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
@@ -64,35 +65,54 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, capacity: int
     assert first[-1] == second[-1]
 
 
-def test_half_of_the_batches_are_demonstrations(tmp_path: Path) -> None:
+def demonstrations(reward: float = 1_000.0) -> TrajectoryDataset:
     steps = 20
     last = np.arange(steps) == steps - 1
-    prior = TrajectoryDataset.from_trajectories(
+    return TrajectoryDataset.from_trajectories(
         [
             Trajectory(
                 observations={"flat": np.zeros((steps + 1, 4), dtype=np.float32)},
                 actions=np.zeros((steps, 2), dtype=np.float32),
-                rewards=np.full(steps, 1_000.0),
+                rewards=np.full(steps, reward),
                 terminated=last,
                 truncated=np.zeros(steps, dtype=bool),
                 success=last,
             )
         ]
     )
+
+
+def test_half_of_every_part_of_a_batch_is_demonstrations(tmp_path: Path) -> None:
     seen: list[float] = []
 
     class Watched(type(make(RLPDConfig(hidden=[8])))):  # type: ignore[misc]
-        def update(self, batch: TransitionBatch, generator: Any = None) -> dict[str, torch.Tensor]:
+        def _step(self, batch: TransitionBatch, *rest: Any) -> dict[str, torch.Tensor]:
             seen.append(float((batch.rewards == 1_000).float().mean()))
-            return super().update(batch, generator)
+            return super()._step(batch, *rest)
 
     policy = make(RLPDConfig(hidden=[8], critic_steps=2))
     policy.__class__ = Watched
-    replay = ReplayBuffer(500, 4, 2, prior)
+    replay = ReplayBuffer(500, 4, 2, demonstrations())
     config = OnlineTrainingConfig(steps=60, random_steps=20, batch_size=32, log_every=20,
                                   checkpoint_every=60)  # fmt: skip
     train_online(policy, ENV, {}, replay, config, EvaluationConfig(episodes=0), tmp_path)
-    assert seen == [0.5] * 40
+    assert seen == [0.5] * 80
+
+
+def test_offline_first_then_online(tmp_path: Path) -> None:
+    """Pretraining reads demonstrations alone, is looked at before the first step, and is not
+    repeated by a run that goes on."""
+    options = {"policy": IQLConfig(hidden=[8]), "pretraining_updates": 30, "batch_size": 16}
+    whole, _ = train(tmp_path / "whole", prior=demonstrations(), steps=200, **options)
+    train(tmp_path / "parts", prior=demonstrations(), steps=100, **options)
+    options["policy"] = IQLConfig(hidden=[8])
+    parts, replay = train(tmp_path / "parts", prior=demonstrations(), steps=200, **options)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    lines = read_metrics(tmp_path / "whole" / "evaluation")
+    assert [line["step"] for line in lines] == [0, 200]
+    assert read_metrics(tmp_path / "parts")[0]["step"] == 0
+    assert len(replay) == 200  # the policy acted from the first step on
 
 
 def test_another_setting_does_not_resume(tmp_path: Path) -> None:
