@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from peers.environments import peer_python
 from results import argument_parser, write_results
 from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import make_policy
@@ -39,7 +40,6 @@ OBSERVATION_DIM, ACTION_DIM, TRANSITIONS = 39, 4, 100_000
 SETTINGS = ((256, 256), (64, 64))
 """Width of both hidden layers, and batch size."""
 PEERS = {"sac": ("sb3", "d3rlpy", "torchrl"), "iql": ("d3rlpy", "torchrl")}
-PACKAGES = {"sb3": "stable-baselines3", "d3rlpy": "d3rlpy", "torchrl": "torchrl"}
 SAMPLE = Path(__file__).parent.parent / "assets" / "samples" / "button_press.hdf5"
 
 
@@ -47,12 +47,7 @@ class Peer:
     """A process that measures one learner when it is told to."""
 
     def __init__(self, home: Path, peer: str, algorithm: str, setting: tuple[int, int]) -> None:
-        python = home / peer / "bin" / "python"
-        if not python.exists():
-            print(f"making {home / peer} for {PACKAGES[peer]}", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", home / peer], check=True)
-            install = [python, "-m", "pip", "install", "-q", "torch>=2.4", PACKAGES[peer]]
-            subprocess.run(install, check=True)
+        python = peer_python(home, peer)
         script = Path(__file__).parent / "peers" / "learners.py"
         self._process = subprocess.Popen(
             [python, script, peer, algorithm, *map(str, setting), home / "data.npz"],

@@ -1,0 +1,138 @@
+"""Learning while acting on Meta-World: SAC beside stable-baselines3's, and SAC from answers.
+
+Every run is one `robopref train`, or one run of the peer's script, in a folder of its own, so that
+the benchmark goes on where it was stopped. Success counts at any step of an episode; the last
+evaluation has 20 episodes, those on the way 10.
+
+    python benchmarks/online.py [--quick] [--arms sac,learned] [--steps 30000] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than cores collapse
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from peers.environments import peer_python
+from results import argument_parser, write_results
+
+TASKS = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
+HORIZON, RANDOM_STEPS, EVERY, EPISODES, LAST_EPISODES = 200, 2_000, 5_000, 10, 20
+OPTIONS = {
+    "sac": [],
+    "learned": ["rewards=learned", "ask.strategy=uniform"],
+    "disagreement": ["rewards=learned", "ask.strategy=disagreement"],
+}
+"""Of `robopref train policy=sac` on top of the common ones; answers are 500 at most."""
+ARMS = ("sac", "sb3", "learned", "disagreement")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    arm: str
+    task: str
+    seed: int
+    steps: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, under the working directory."""
+        return Path("runs") / "train" / f"online-{self.arm}-{self.task.split('/')[-1]}-{self.seed}"
+
+    def finish(self, peers: Path) -> None:
+        """Makes the run, or goes on with it."""
+        if self.curve():
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        command = self._peer(peers) if self.arm == "sb3" else self._own()
+        with self.folder.with_suffix(".log").open("a") as output:
+            subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT)
+        step, success = self.curve()[-1]
+        print(f"{self.arm:12} {self.task:28} seed {self.seed}  {success:.2f} at {step}", flush=True)
+
+    def curve(self) -> list[tuple[int, float]]:
+        """Steps and success, the last one after all steps; nothing while it is not finished."""
+        if self.arm == "sb3":
+            path = self.folder / "curve.json"
+            points = json.loads(path.read_text()) if path.exists() else []
+        else:
+            last, path = self.folder / "evaluation.json", self.folder / "evaluation/metrics.jsonl"
+            if not last.exists():
+                return []
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            points = [(line["step"], line["success"]) for line in lines]
+            points = [point for point in points if point[0] < self.steps]
+            points.append((self.steps, float(np.mean(json.loads(last.read_text())["success"]))))
+        return points if points and points[-1][0] >= self.steps else []
+
+    def _own(self) -> list[str]:
+        program = [str(Path(sys.executable).parent / "robopref"), "train"]
+        if (self.folder / "config.yaml").exists():
+            return [*program, f"resume={self.folder}", f"online.steps={self.steps}"]
+        evaluation = [f"evaluation.every={EVERY}", f"evaluation.episodes_on_the_way={EPISODES}"]
+        return [
+            *program, "policy=sac", f"env={self.task}", f"horizon={HORIZON}",
+            f"online.steps={self.steps}", f"online.random_steps={RANDOM_STEPS}",
+            f"online.seed={self.seed}", f"evaluation.episodes={LAST_EPISODES}", *evaluation,
+            "ask.session_every=2500", "device=cpu", f"name={self.folder.name}",
+            *OPTIONS[self.arm],
+        ]  # fmt: skip
+
+    def _peer(self, peers: Path) -> list[str]:
+        self.folder.mkdir(exist_ok=True)
+        numbers = [HORIZON, self.steps, RANDOM_STEPS, EVERY, EPISODES, LAST_EPISODES, self.seed]
+        script = Path(__file__).parent / "peers" / "sb3_sac.py"
+        python = peer_python(peers, "sb3", with_robopref=True)
+        return [
+            str(python), str(script), self.task, *map(str, numbers), str(self.folder / "curve.json")
+        ]  # fmt: skip
+
+
+def tabulate(runs: Sequence[Run]) -> tuple[list[dict[str, object]], dict[str, float]]:
+    """Rows with a curve for each run that is finished, and the mean of the last points."""
+    table: list[dict[str, object]] = []
+    last: dict[str, list[float]] = {}
+    for run in runs:
+        if curve := run.curve():
+            table.append({"arm": run.arm, "task": run.task, "seed": run.seed, "curve": curve})
+            last.setdefault(f"{run.arm}_{run.task.split('/')[-1]}", []).append(curve[-1][1])
+    return table, {name: round(float(np.mean(values)), 3) for name, values in last.items()}
+
+
+def main() -> None:
+    """Makes the runs, two at a time, and writes what is finished after each."""
+    parser = argument_parser(__doc__.splitlines()[0], "online")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--peers", type=Path, default=Path(".venv-peers"))
+    options = parser.parse_args()
+    arms, tasks = options.arms.split(","), options.tasks.split(",")
+    seeds, steps = (1, 5_000) if options.quick else (options.seeds, options.steps)
+    if options.quick:
+        arms, tasks = [arm for arm in arms if arm != "sb3"], tasks[:1]
+    runs = [Run(arm, task, seed, steps) for arm in arms for task in tasks for seed in range(seeds)]
+    with ThreadPoolExecutor(options.workers) as pool:
+        for _ in pool.map(lambda run: run.finish(options.peers.resolve()), runs):
+            table, headline = tabulate(runs)
+            write_results(options.json, headline, table, ["torch", "metaworld", "mujoco"])
+    for name, value in tabulate(runs)[1].items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
