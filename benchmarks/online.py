@@ -2,7 +2,8 @@
 
 Every run is one `robopref train`, or one run of the peer's script, in a folder of its own, so that
 the benchmark goes on where it was stopped. Success counts at any step of an episode; the last
-evaluation has 20 episodes, those on the way 10.
+evaluation has 20 episodes, those on the way 10. Both SACs have discount 0.97, since episodes have
+200 steps; robopref's also layer norm, which stable-baselines3 lacks.
 
     python benchmarks/online.py [--quick] [--arms sac,learned] [--steps 30000] [--json FILE]
 """
@@ -83,7 +84,8 @@ class Run:
             return [*program, f"resume={self.folder}", f"online.steps={self.steps}"]
         evaluation = [f"evaluation.every={EVERY}", f"evaluation.episodes_on_the_way={EPISODES}"]
         return [
-            *program, "policy=sac", f"env={self.task}", f"horizon={HORIZON}",
+            *program, "policy=sac", "sac.discount=0.97", "sac.layer_norm=true",
+            f"env={self.task}", f"horizon={HORIZON}",
             f"online.steps={self.steps}", f"online.random_steps={RANDOM_STEPS}",
             f"online.seed={self.seed}", f"evaluation.episodes={LAST_EPISODES}", *evaluation,
             "ask.session_every=2500", "device=cpu", f"name={self.folder.name}",

@@ -2,8 +2,8 @@
 
     PYTHON sb3_sac.py ENV HORIZON STEPS RANDOM_STEPS EVERY EPISODES LAST_EPISODES SEED RESULT.json
 
-Defaults are SB3's but for the steps with random actions. The curve is of the same starts and goals
-as robopref's own evaluation, with mean actions.
+Defaults are SB3's but for the discount and the steps with random actions. The curve is of the same
+starts and goals as robopref's own evaluation, with mean actions.
 """
 
 import json
@@ -38,7 +38,9 @@ def main():
     torch.set_num_threads(1)
     env, evaluation = make_env(env_id, horizon=horizon), make_env(env_id, horizon=horizon)
     env.reset(seed=seed)
-    learner = SAC("MlpPolicy", env, learning_starts=random_steps, seed=seed, device="cpu")
+    learner = SAC(
+        "MlpPolicy", env, gamma=0.97, learning_starts=random_steps, seed=seed, device="cpu"
+    )
     curve = []
     for step in range(every, steps + 1, every):
         learner.learn(every, reset_num_timesteps=False)
