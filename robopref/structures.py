@@ -212,6 +212,11 @@ class TransitionBatch:
             self.terminated[index],
         )
 
+    def draw(self, count: int, generator: torch.Generator) -> TransitionBatch:
+        """Draws `count` transitions, uniformly and with replacement."""
+        device = self.rewards.device
+        return self.take(torch.randint(len(self), (count,), generator=generator, device=device))
+
     def take(self, rows: Tensor) -> TransitionBatch:
         """Copies `rows`, (B,) int64; faster than `batch[rows]`."""
         return TransitionBatch(

@@ -9,6 +9,7 @@ Examples:
   robopref train dataset=drawer.hdf5 rewards=true
   robopref train dataset=drawer.hdf5 rewards=runs/train-reward/drawer/reward name=drawer
   robopref train dataset=drawer.hdf5 policy=behavior_cloning best_episodes=0.1
+  robopref train dataset=drawer.hdf5 policy=oppo preferences=labels.parquet
   robopref train resume=runs/train/drawer training.updates=40000
   robopref train -m dataset=drawer.hdf5 training.seed=0,1,2
   robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
@@ -43,9 +44,11 @@ from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
+from robopref.policies.base import BatchSource
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.iql import IQL, IQLConfig
-from robopref.policies.registry import POLICIES, make_policy, new_policy
+from robopref.policies.oppo import OPPOConfig
+from robopref.policies.registry import FROM_LABELS, POLICIES, make_policy, new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
 from robopref.preferences.dataset import load_preferences
@@ -85,15 +88,19 @@ class TrainConfig:
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
+    preferences: str = ""
+    """Parquet file with labels of the dataset, for policies that learn from those and no reward."""
     best_episodes: float = 1.0
     """Share of the dataset's episodes to learn from, those with the highest sum of `rewards`; 0.1
     with behavior_cloning is filtered cloning."""
     policy: str = "iql"
-    """The learner: iql, behavior_cloning, sac or rlpd. Its options have its name."""
+    """The learner: iql, behavior_cloning, oppo, sac or rlpd. Its options have its name."""
     iql: IQLConfig = field(default_factory=IQLConfig)
     """Options of policy=iql."""
     behavior_cloning: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
     """Options of policy=behavior_cloning."""
+    oppo: OPPOConfig = field(default_factory=OPPOConfig)
+    """Options of policy=oppo."""
     sac: SACConfig = field(default_factory=SACConfig)
     """Options of policy=sac."""
     rlpd: RLPDConfig = field(default_factory=RLPDConfig)
@@ -127,6 +134,14 @@ class TrainConfig:
             raise InputError(
                 f"policy={self.policy}: no such policy; choose from {', '.join(learners)}"
             )
+        if self.policy in FROM_LABELS:
+            self._check_labels()
+        elif self.preferences:
+            raise InputError(
+                f"policy={self.policy}: learns from rewards, not from preferences=; train a reward "
+                "from them with robopref train-reward and give its folder as rewards=, or choose "
+                f"policy={' or '.join(FROM_LABELS)}"
+            )
         if self.horizon < 0:
             raise InputError(f"horizon={self.horizon}: must be at least 0")
         if not (self.dataset or self.env or self.resume):
@@ -144,6 +159,17 @@ class TrainConfig:
             raise InputError(
                 "rewards=learned: asks while acting, so it needs env=; for labels of a dataset use "
                 "robopref train-reward and give its folder"
+            )
+
+    def _check_labels(self) -> None:
+        if not self.preferences:
+            raise InputError(
+                f"policy={self.policy}: learns from labels of the dataset; give preferences="
+            )
+        if self.env or self.best_episodes != 1.0 or self.rewards != TRUE:
+            raise InputError(
+                f"policy={self.policy}: learns from labels of a dataset alone; leave out env=, "
+                "rewards= and best_episodes="
             )
 
 
@@ -166,16 +192,22 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     """Offline: the dataset is all there is."""
     dataset = load_dataset(config.dataset)
     rewards = _rewards(dataset, config.rewards, device)
-    data = transitions(dataset, rewards)
+    data = transitions(dataset, rewards).to(device)
     if config.best_episodes != 1.0:
-        data = data[torch.from_numpy(in_best_episodes(rewards, dataset, config.best_episodes))]
-    policy = make_policy(getattr(config, config.policy), data, config.training.seed, device)
+        best = in_best_episodes(rewards, dataset, config.best_episodes)
+        data = data[torch.from_numpy(best).to(device)]
+    settings = getattr(config, config.policy)
+    policy = make_policy(settings, data, config.training.seed, device)
+    batches: BatchSource = data
+    if config.policy in FROM_LABELS:
+        labels = load_preferences(config.preferences)
+        batches = FROM_LABELS[config.policy](dataset, labels, settings, device)
     env_id, env_kwargs = _environment(dataset, config.evaluation)
     with run_folder("train", config.name, config) as folder:
         with progress_bar(config.policy, config.training.updates, "updates") as show:
             metrics = train_and_evaluate(
                 policy,
-                data,
+                batches,
                 config.training,
                 config.evaluation,
                 env_id,

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from robopref.data.normalization import Standardizer
 from robopref.errors import InputError
 from robopref.networks.persistence import load_weights, save_model
-from robopref.structures import TransitionBatch
+
+Batch_contra = TypeVar("Batch_contra", contravariant=True, default=Any)
+Batch_co = TypeVar("Batch_co", covariant=True, default=Any)
 
 
-class Policy(nn.Module, ABC):
+class BatchSource(Protocol[Batch_co]):
+    """What a policy learns from without acting: a dataset, and labels of it where it takes them."""
+
+    def __len__(self) -> int:
+        """Transitions or windows that there are."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch_co:
+        """Draws `count` of them, uniformly and with replacement."""
+
+
+class Policy(nn.Module, ABC, Generic[Batch_contra]):
     """A policy over flat observations (D,) and actions (A,) in [-1, 1].
 
     The same object serves offline training, online training and a learner with people in the
@@ -52,12 +65,12 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def update(
-        self, batch: TransitionBatch, generator: torch.Generator | None = None
+        self, batch: Batch_contra, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Learns from one batch.
 
         Args:
-            batch: transitions with raw observations.
+            batch: transitions, or what else the policy learns from, with raw observations.
             generator: source of randomness of learners that need one, on the policy's device.
 
         Returns:

@@ -39,7 +39,7 @@ class BehaviorCloningConfig:
             )
 
 
-class BehaviorCloning(Policy):
+class BehaviorCloning(Policy[TransitionBatch]):
     """Maximises the log-probability of the data's actions."""
 
     name = "behavior_cloning"

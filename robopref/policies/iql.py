@@ -67,7 +67,7 @@ class IQLConfig:
             raise InputError("iql: inverse_temperature must be >= 0 and learning_rate > 0")
 
 
-class IQL(Policy):
+class IQL(Policy[TransitionBatch]):
     """The learner and its policy."""
 
     name = "iql"

@@ -151,7 +151,7 @@ def distances(contexts: Tensor, optimal: Tensor) -> Tensor:
     return lengths
 
 
-class OPPO(Policy):
+class OPPO(Policy[OPPOBatch]):
     """The learner and its policy, which remembers the last `K` steps between `reset`s."""
 
     name = "oppo"
@@ -236,7 +236,7 @@ class OPPO(Policy):
         done = torch.cat([self._actions, actions[:, None]], dim=1)
         self._actions = done[:, -self.config.window :]
 
-    def update(  # type: ignore[override]  # its batches are not transitions
+    def update(
         self, batch: OPPOBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One step on encoder and policy, and one on `z*`."""

@@ -40,6 +40,9 @@ class OPPOBatches:
         sides = (preferences.first, preferences.second)
         self._spans = [segment_spans(dataset, side, device) for side in sides]
 
+    def __len__(self) -> int:
+        return len(self.windows)
+
     def draw(self, count: int, generator: torch.Generator) -> OPPOBatch:
         """Draws `count` windows and `config.pairs` pairs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import torch
 
 from robopref.errors import InputError
 from robopref.networks.persistence import read_description
-from robopref.policies.base import Policy
+from robopref.policies.base import BatchSource, Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.iql import IQL, IQLConfig
 from robopref.policies.oppo import OPPO, OPPOConfig
+from robopref.policies.oppo_batches import OPPOBatches
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.policies.sac import SAC, SACConfig
 from robopref.seeding import torch_generator
@@ -27,6 +28,10 @@ POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
     RLPD.name: (RLPD, RLPDConfig),
 }
 """Name to policy and config classes."""
+
+FROM_LABELS: Mapping[str, Callable[..., BatchSource]] = {OPPO.name: OPPOBatches}
+"""Policies that learn from labels and no reward: name to what makes their batches, from a dataset,
+its preferences, the policy's config, and a device."""
 
 
 def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Policy:

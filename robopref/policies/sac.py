@@ -76,7 +76,7 @@ class SACConfig:
                 raise InputError(f"sac.{name}: must be positive, found {getattr(self, name)}")
 
 
-class SAC(Policy):
+class SAC(Policy[TransitionBatch]):
     """The learner and its policy."""
 
     name = "sac"

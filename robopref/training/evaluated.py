@@ -12,8 +12,7 @@ import numpy as np
 from robopref.errors import InputError
 from robopref.evaluation.rollout import EvaluationResult, evaluate
 from robopref.files import read_json, write_json
-from robopref.policies.base import Policy
-from robopref.structures import TransitionBatch
+from robopref.policies.base import BatchSource, Policy
 from robopref.training.logger import MetricsLogger, read_metrics
 from robopref.training.offline import OfflineTrainingConfig, train_offline
 
@@ -48,7 +47,7 @@ class EvaluationConfig:
 
 def train_and_evaluate(
     policy: Policy,
-    transitions: TransitionBatch,
+    batches: BatchSource,
     training: OfflineTrainingConfig,
     evaluation: EvaluationConfig,
     env_id: str,
@@ -60,7 +59,7 @@ def train_and_evaluate(
 
     Args:
         policy: as made.
-        transitions: the data.
+        batches: the data, on the policy's device.
         training: length and seed.
         evaluation: when and how long to evaluate.
         env_id: Gymnasium id; not made when `evaluation.episodes` is 0.
@@ -79,7 +78,7 @@ def train_and_evaluate(
     metrics: dict[str, float] = {}
     for step in _stops(training.updates, evaluation):
         until = OfflineTrainingConfig(**{**vars(training), "updates": step})
-        metrics = train_offline(policy, transitions, until, run_dir, on_metrics)
+        metrics = train_offline(policy, batches, until, run_dir, on_metrics)
         seen = {line["step"] for line in read_metrics(curve)}
         if step < training.updates and step not in seen:
             result = evaluate(

@@ -1,4 +1,4 @@
-"""Learning a policy from a fixed set of transitions."""
+"""Learning a policy from a fixed set of data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.policies.base import Policy
+from robopref.policies.base import BatchSource, Policy
 from robopref.seeding import torch_generator
 from robopref.structures import TransitionBatch
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -46,7 +46,7 @@ class OfflineTrainingConfig:
 
 def train_offline(
     policy: Policy,
-    transitions: TransitionBatch,
+    batches: BatchSource,
     config: OfflineTrainingConfig,
     run_dir: Path,
     on_metrics: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
@@ -57,7 +57,7 @@ def train_offline(
 
     Args:
         policy: as made; its weights are replaced when the run is resumed.
-        transitions: the data, on any device.
+        batches: the data, on the policy's device.
         config: length and seed.
         run_dir: gets `metrics.jsonl`, TensorBoard events and `checkpoints/`.
         on_metrics: told updates done and metrics at every line.
@@ -69,14 +69,14 @@ def train_offline(
         InputError: if the data are not finite, the training diverges, or the checkpoint belongs
             to a run with other settings.
     """
-    _check_finite(transitions)
-    data = transitions.to(policy.device)
+    if isinstance(batches, TransitionBatch):
+        _check_finite(batches)
     generator = torch_generator(config.seed, "batches", policy.device)
     settings = {
         "batch_size": config.batch_size,
         "seed": config.seed,
         "log_every": config.log_every,
-        "transitions": len(data),
+        "transitions": len(batches),
         "policy": dataclasses.asdict(policy.config),
     }
     folder = run_dir / "checkpoints"
@@ -86,7 +86,7 @@ def train_offline(
         while step < config.updates:
             count = min(config.log_every, config.updates - step)
             start = time.monotonic()
-            metrics = _train(policy, data, generator, config.batch_size, count)
+            metrics = _train(policy, batches, generator, config.batch_size, count)
             step += count
             check_metrics(metrics, step, count)
             metrics["updates_per_second"] = count / (time.monotonic() - start)
@@ -98,15 +98,14 @@ def train_offline(
 
 
 def _train(
-    policy: Policy, data: TransitionBatch, generator: torch.Generator, batch_size: int, count: int
+    policy: Policy, batches: BatchSource, generator: torch.Generator, batch_size: int, count: int
 ) -> dict[str, float]:
     """Makes `count` updates and returns the mean of their metrics."""
     history: list[Tensor] = []
     names: list[str] = []
-    size = (batch_size * policy.batches_per_update,)
+    size = batch_size * policy.batches_per_update
     for _ in range(count):
-        rows = torch.randint(len(data), size, generator=generator, device=policy.device)
-        update = policy.update(data.take(rows), generator)
+        update = policy.update(batches.draw(size, generator), generator)
         names = list(update)
         history.append(torch.stack(list(update.values())))
     means = torch.stack(history).double().mean(0).tolist()

@@ -107,6 +107,24 @@ def test_clones_the_best_episodes(robopref, tmp_path):
         torch.testing.assert_close(weights("best")[name], value, msg=name)
 
 
+LABELS = ("label", "dataset=toy.hdf5", "pairs=20", "segment_length=5", "output=labels.parquet")
+FROM_LABELS = {"oppo": ("oppo.width=8", "oppo.layers=1", "oppo.heads=1", "oppo.pairs=8")}
+
+
+@pytest.mark.parametrize("policy", sorted(FROM_LABELS))
+def test_policies_from_labels_train_and_resume(robopref, policy):
+    assert robopref(*LABELS)[0] == 0
+    options = (*SMALL, f"policy={policy}", *FROM_LABELS[policy], "preferences=labels.parquet")
+    options = (*options, "training.batch_size=8", "evaluation.episodes_on_the_way=0")
+    code, error = robopref("train", "dataset=toy.hdf5", *options, "name=whole")
+    assert code == 0, error
+    half = ("training.updates=40", "name=part")
+    assert robopref("train", "dataset=toy.hdf5", *options, *half)[0] == 0
+    assert robopref("train", "resume=runs/train/part", "training.updates=60")[0] == 0
+    for name, value in weights("whole").items():
+        assert torch.equal(value, weights("part")[name]), name
+
+
 ONLINE = (
     "env=toy/point-mass-v0",
     "horizon=10",
@@ -188,6 +206,13 @@ def test_evaluate_films(robopref, tmp_path):
         (["train", "dataset=toy.hdf5", "rewards=other"], "reward bradley_terry: expects 7"),
         (["train", "dataset=toy.hdf5", "device=gpu9"], "device=gpu9: cannot be used here"),
         (["train", "dataset=toy.hdf5", "iql.expectile=2"], "iql.expectile: must be within"),
+        (["train", "dataset=toy.hdf5", "policy=oppo"], "give preferences="),
+        (["train", "dataset=toy.hdf5", "preferences=a.parquet"], "learns from rewards, not from"),
+        (
+            ["train", "dataset=toy.hdf5", "policy=oppo", "preferences=a", "rewards=zero"],
+            "leave out env=, rewards= and best_episodes=",
+        ),
+        (["train", "dataset=toy.hdf5", "policy=oppo", "preferences=none.parquet"], "no such file"),
         (["train", "dataset=toy.hdf5", "best_episodes=0"], "best_episodes=0.0: must lie in (0, 1]"),
         (
             ["train", "dataset=toy.hdf5", "best_episodes=0.5", "rewards=zero"],
