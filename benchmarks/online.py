@@ -1,11 +1,11 @@
-"""Learning while acting on Meta-World: SAC beside stable-baselines3's, and SAC from answers.
+"""Learning while acting on Meta-World: alone, from answers, from demonstrations, offline first.
 
 Every run is one `robopref train`, or one run of the peer's script, in a folder of its own, so that
 the benchmark goes on where it was stopped. Success counts at any step of an episode; the last
-evaluation has 20 episodes, those on the way 10. Both SACs have discount 0.97, since episodes have
-200 steps; robopref's also layer norm, which stable-baselines3 lacks.
+evaluation has 20 episodes, those on the way 10. All learners have discount 0.97, since episodes
+have 200 steps; robopref's SAC also layer norm, which stable-baselines3 lacks.
 
-    python benchmarks/online.py [--quick] [--arms sac,learned] [--steps 30000] [--json FILE]
+    python benchmarks/online.py [--quick] [--arms sac,learned] [--steps 40000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,15 +28,46 @@ import numpy as np
 from peers.environments import peer_python
 from results import argument_parser, write_results
 
-TASKS = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
 HORIZON, RANDOM_STEPS, EVERY, EPISODES, LAST_EPISODES = 200, 2_000, 5_000, 10, 20
-OPTIONS = {
-    "sac": [],
-    "learned": ["rewards=learned", "ask.strategy=uniform"],
-    "disagreement": ["rewards=learned", "ask.strategy=disagreement"],
+ALONE = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
+"""Tasks that SAC solves by itself."""
+HARD = ("metaworld/window-close-v3",)
+"""Tasks that it does not solve in the same steps."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way of learning."""
+
+    tasks: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    """Of `robopref train`, on top of the common ones."""
+    data: str = ""
+    """Options of `robopref collect` for the dataset that it learns from."""
+
+
+SAC = ("policy=sac", "sac.discount=0.97", "sac.layer_norm=true")
+ANSWERS = (*SAC, "rewards=learned", "ask.session_every=2500", "ask.budget=500")
+TEN_EXPERTS = "mix=expert episodes=10"
+ARMS = {
+    "sac": Arm(ALONE + HARD, SAC),
+    "sb3": Arm(ALONE),
+    "learned": Arm(ALONE, (*ANSWERS, "ask.strategy=uniform")),
+    "disagreement": Arm(ALONE[:1], (*ANSWERS, "ask.strategy=disagreement")),
+    # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
+    "rlpd": Arm(
+        HARD,
+        ("policy=rlpd", "rlpd.discount=0.97", "rlpd.critics=2", "rlpd.critic_steps=1"),
+        TEN_EXPERTS,
+    ),
+    "reset": Arm(
+        HARD,
+        (*SAC, "online.demonstrations_share=0", "resets.share=0.5", "resets.until=20000"),
+        TEN_EXPERTS,
+    ),
 }
-"""Of `robopref train policy=sac` on top of the common ones; answers are 500 at most."""
-ARMS = ("sac", "sb3", "learned", "disagreement")
+RECORDING = threading.Lock()
+"""Two runs that need the same dataset record it once."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +107,7 @@ class Run:
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             points = [(line["step"], line["success"]) for line in lines]
             points = [point for point in points if point[0] < self.steps]
-            points.append((self.steps, float(np.mean(json.loads(last.read_text())["success"]))))
+            points.append((self.steps, float(np.mean(json.loads(last.read_text())["success_any"]))))
         return points if points and points[-1][0] >= self.steps else []
 
     def _own(self) -> list[str]:
@@ -83,14 +115,26 @@ class Run:
         if (self.folder / "config.yaml").exists():
             return [*program, f"resume={self.folder}", f"online.steps={self.steps}"]
         evaluation = [f"evaluation.every={EVERY}", f"evaluation.episodes_on_the_way={EPISODES}"]
+        arm = ARMS[self.arm]
         return [
-            *program, "policy=sac", "sac.discount=0.97", "sac.layer_norm=true",
-            f"env={self.task}", f"horizon={HORIZON}",
+            *program, *arm.options, f"env={self.task}", f"horizon={HORIZON}",
             f"online.steps={self.steps}", f"online.random_steps={RANDOM_STEPS}",
             f"online.seed={self.seed}", f"evaluation.episodes={LAST_EPISODES}", *evaluation,
-            "ask.session_every=2500", "device=cpu", f"name={self.folder.name}",
-            *OPTIONS[self.arm],
+            "device=cpu", f"name={self.folder.name}",
+            *([f"dataset={self._dataset()}"] if arm.data else []),
         ]  # fmt: skip
+
+    def _dataset(self) -> Path:
+        """The dataset of this run's arm and task, recorded at first use."""
+        options = ARMS[self.arm].data.split()
+        name = "-".join([self.task.split("/")[-1], *options]).replace("=", "-")
+        path = Path("data") / f"{name}.hdf5"
+        with RECORDING:
+            if not path.exists():
+                program = [str(Path(sys.executable).parent / "robopref"), "collect", *options]
+                program += [f"env={self.task}", f"horizon={HORIZON}", f"output={path}", "workers=1"]
+                subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
+        return path
 
     def _peer(self, peers: Path) -> list[str]:
         self.folder.mkdir(exist_ok=True)
@@ -117,9 +161,9 @@ def main() -> None:
     """Makes the runs, two at a time, and writes what is finished after each."""
     parser = argument_parser(__doc__.splitlines()[0], "online")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(ALONE + HARD))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--peers", type=Path, default=Path(".venv-peers"))
     options = parser.parse_args()
@@ -127,7 +171,13 @@ def main() -> None:
     seeds, steps = (1, 5_000) if options.quick else (options.seeds, options.steps)
     if options.quick:
         arms, tasks = [arm for arm in arms if arm != "sb3"], tasks[:1]
-    runs = [Run(arm, task, seed, steps) for arm in arms for task in tasks for seed in range(seeds)]
+    runs = [
+        Run(arm, task, seed, steps)
+        for seed in range(seeds)
+        for arm in arms
+        for task in ARMS[arm].tasks
+        if task in tasks
+    ]
     with ThreadPoolExecutor(options.workers) as pool:
         for _ in pool.map(lambda run: run.finish(options.peers.resolve()), runs):
             table, headline = tabulate(runs)
