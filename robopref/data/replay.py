@@ -166,11 +166,17 @@ class ReplayBuffer:
         Raises:
             InputError: if there is none.
         """
-        runs = self._runs()
-        if newest_steps is not None:
-            lengths = np.cumsum([len(run) - 1 for run in runs[::-1]])
-            runs = runs[len(runs) - int(np.searchsorted(lengths, newest_steps) + 1) :]
+        runs = self._runs(newest_steps)
         return TrajectoryDataset.from_trajectories([self._trajectory(run) for run in runs])
+
+    def episode_numbers(self, newest_steps: int | None = None) -> NDArray[np.int64]:
+        """(E,): for each episode of `episodes()`, how many rows had ever been written before it.
+
+        With a step's place in the episode they name it for good, wherever the ring holds it.
+        """
+        starts = np.array([run[0] for run in self._runs(newest_steps)]) - self.first
+        newest = self.written - 1
+        return np.asarray(newest - (newest - starts) % self.capacity)
 
     def relabel(self, rewards: NDArray[np.float32]) -> None:
         """Gives the steps of `episodes()`, in its order, new rewards (N,)."""
@@ -267,7 +273,7 @@ class ReplayBuffer:
             terminated=terminated,
         )
 
-    def _runs(self) -> list[NDArray[np.int64]]:
+    def _runs(self, newest_steps: int | None = None) -> list[NDArray[np.int64]]:
         """Rows of each episode in the ring, its last observation included, oldest first."""
         ring = np.arange(self.first, len(self.valid))
         ring = np.roll(ring, -(self.position + 1 - self.first))  # ends at the newest row
@@ -276,7 +282,11 @@ class ReplayBuffer:
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
         if not len(starts):
             raise InputError("replay: holds no step yet")
-        return [ring[start : end + 1] for start, end in zip(starts, ends, strict=True)]
+        runs = [ring[start : end + 1] for start, end in zip(starts, ends, strict=True)]
+        if newest_steps is not None:
+            lengths = np.cumsum([len(run) - 1 for run in runs[::-1]])
+            runs = runs[len(runs) - int(np.searchsorted(lengths, newest_steps) + 1) :]
+        return runs
 
     def _trajectory(self, run: NDArray[np.int64]) -> Trajectory:
         rows = torch.from_numpy(run)

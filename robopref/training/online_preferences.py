@@ -88,8 +88,9 @@ class OnlinePreferences:
     teacher: Teacher
     seed: int
     model: RewardModel | None = None
-    asked: int = 0
-    """Pairs that the teacher was asked about."""
+    _asked: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    """(A, 3): every pair that the teacher was asked about, skipped ones included: where the replay
+    began its first and its second piece, and their length."""
     _segments: list[Trajectory] = field(default_factory=list)
     """Pieces that were compared: the first and the second of pair `i` are `2 i` and `2 i + 1`."""
     _labels: list[float] = field(default_factory=list)
@@ -97,6 +98,11 @@ class OnlinePreferences:
     """(2,): what is taken from a reward, and what it is then divided by."""
     _seen: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     """(compared, D): observations to be far from, while exploring."""
+
+    @property
+    def asked(self) -> int:
+        """Pairs that the teacher was asked about."""
+        return len(self._asked)
 
     def pay(self, observation: NDArray[np.float32], action: NDArray[np.float32]) -> float:
         """Reward of one step, from the observation (D,) before it and the action (A,)."""
@@ -119,7 +125,7 @@ class OnlinePreferences:
         sessions = self.asked // config.pairs_per_session
         if self.asked >= config.budget or step < (sessions + 1) * config.session_every:
             return {}
-        self._ask(step, replay.episodes(config.recent_steps))
+        self._ask(step, replay)
         archive = TrajectoryDataset.from_trajectories(self._segments)
         answers = self._answers(archive)
         try:
@@ -133,7 +139,7 @@ class OnlinePreferences:
 
     def save(self, folder: Path) -> None:
         """Writes pieces, answers, reward and scale."""
-        tensors = {"scale": self._scale, "seen": self._seen, "asked": torch.tensor(self.asked)}
+        tensors = {"scale": self._scale, "seen": self._seen, "asked": torch.from_numpy(self._asked)}
         safetensors.torch.save_file(tensors, folder / SCALE_FILE)
         if self._segments:
             archive = TrajectoryDataset.from_trajectories(self._segments)
@@ -153,7 +159,7 @@ class OnlinePreferences:
         except (OSError, safetensors.SafetensorError) as error:
             raise InputError(f"{folder / SCALE_FILE}: damaged ({error}); start anew") from error
         self._scale, self._seen = tensors["scale"], tensors["seen"]
-        self.asked = int(tensors["asked"])
+        self._asked = tensors["asked"].numpy()
         if (folder / SEGMENTS_FILE).exists():
             archive = load_dataset(folder / SEGMENTS_FILE)
             self._segments = [archive[index] for index in range(len(archive))]
@@ -161,18 +167,32 @@ class OnlinePreferences:
         if (folder / REWARD_FOLDER).exists():
             self.model = load_reward(folder / REWARD_FOLDER)
 
-    def _ask(self, step: int, recent: TrajectoryDataset) -> None:
+    def _ask(self, step: int, replay: ReplayBuffer) -> None:
+        recent = replay.episodes(self.config.recent_steps)
+        numbers = replay.episode_numbers(self.config.recent_steps)
         rng = numpy_generator(self.seed, f"session at {step}")
         count = min(self.config.pairs_per_session, self.config.budget - self.asked)
         length = min(self.config.segment_length, int(recent.lengths.max()))
         strategy = self.config.strategy if self.model is not None else UNIFORM
         segments = all_segments(recent, length)
-        pairs = choose_pairs(strategy, recent, segments, count, rng, self.model)
+        asked = self._asked_within(numbers)
+        pairs = choose_pairs(strategy, recent, segments, count, rng, self.model, asked)
         labels = self.teacher(recent, pairs, rng)
         for index in np.flatnonzero(~np.isnan(labels)):
             self._segments += [_cut(recent, side, int(index)) for side in pairs]
             self._labels.append(float(labels[index]))
-        self.asked += count
+        places = [numbers[side.episodes] + side.starts for side in pairs]
+        self._asked = np.concatenate([self._asked, np.stack([*places, pairs[0].lengths], axis=1)])
+
+    def _asked_within(self, numbers: NDArray[np.int64]) -> Pairs:
+        """The pairs asked before of which both pieces lie in episodes that began at `numbers`."""
+        asked = self._asked[(self._asked[:, :2] >= numbers[0]).all(axis=1)]
+
+        def side(places: NDArray[np.int64]) -> Segments:
+            episodes = np.searchsorted(numbers, places, side="right") - 1
+            return Segments(episodes, places - numbers[episodes], asked[:, 2])
+
+        return side(asked[:, 0]), side(asked[:, 1])
 
     def _answers(self, archive: TrajectoryDataset) -> Preferences:
         first = np.arange(0, 2 * len(self._labels), 2, dtype=np.int64)

@@ -92,6 +92,35 @@ def test_a_strategy_asks_from_the_second_session_on() -> None:
     assert asked["uniform"][40:] != asked["disagreement"][40:]
 
 
+@pytest.mark.parametrize("strategy", ["uniform", "disagreement"])
+def test_no_pair_is_asked_twice_while_the_replay_moves_on(strategy: str) -> None:
+    config = dataclasses.replace(
+        ASK, strategy=strategy, budget=1_000, pairs_per_session=6, recent_steps=30
+    )
+    asked: list[bytes] = []
+
+    def remembering(dataset: TrajectoryDataset, pairs: Pairs, rng: Any) -> NDArray[np.float64]:
+        for index in range(len(pairs[0])):
+            pieces = [
+                dataset[int(side.episodes[index])]
+                .observations["flat"][int(side.starts[index]) :][:8]
+                .tobytes()
+                for side in pairs
+            ]
+            asked.append(b"".join(sorted(pieces)))
+        return np.where(np.arange(len(pairs[0])) % 3 == 0, np.nan, oracle(dataset, pairs, rng))
+
+    rewards = OnlinePreferences(config, REWARD, remembering, seed=0)
+    rng, replay = np.random.default_rng(0), ReplayBuffer(50, 2, 1)
+    for episode in range(12):
+        replay.add_reset(rng.uniform(-1, 1, 2))
+        for _ in range(11):
+            replay.add_step(np.zeros(1), rng.normal(), rng.uniform(-1, 1, 2), False)
+        if episode > 3:
+            rewards.after_episode(100 * episode, replay)
+    assert len(asked) == rewards.asked == 48 and len(set(asked)) == 48
+
+
 def test_skipped_and_equal_answers() -> None:
     def undecided(dataset: TrajectoryDataset, pairs: Pairs, rng: Any) -> NDArray[np.float64]:
         return np.where(np.arange(len(pairs[0])) % 2, np.nan, 0.5)
