@@ -109,6 +109,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 
+def newest_step(folder: Path) -> int:
+    """Step of the newest checkpoint under `folder`, 0 when there is none."""
+    found = checkpoints(folder)
+    return int(found[-1].name) if found else 0
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """State of an optimizer as named tensors, such as `3.exp_avg`."""
     return {

@@ -13,7 +13,8 @@ from robopref.errors import InputError
 from robopref.evaluation.rollout import EvaluationResult, evaluate
 from robopref.files import read_json, write_json
 from robopref.policies.base import BatchSource, Policy
-from robopref.training.logger import MetricsLogger, read_metrics
+from robopref.training.checkpoint import newest_step
+from robopref.training.evaluations import Evaluations
 from robopref.training.offline import OfflineTrainingConfig, train_offline
 
 POLICY_FOLDER, CURVE_FOLDER, RESULT_FILE = "policy", "evaluation", "evaluation.json"
@@ -35,6 +36,8 @@ class EvaluationConfig:
     """Episodes of each of those; 0 looks at the end only."""
     seed: int = 0
     """Seed of starts and goals; equal ones for every policy."""
+    beside: bool = True
+    """Whether those on the way are played in a process of their own while training goes on."""
 
     def __post_init__(self) -> None:
         least = {"episodes": 0, "every": 1, "episodes_on_the_way": 0, "seed": 0}
@@ -74,20 +77,29 @@ def train_and_evaluate(
     Raises:
         InputError: as `train_offline` and `evaluate`.
     """
-    curve = run_dir / CURVE_FOLDER
     metrics: dict[str, float] = {}
-    for step in _stops(training.updates, evaluation):
-        until = OfflineTrainingConfig(**{**vars(training), "updates": step})
-        metrics = train_offline(policy, batches, until, run_dir, on_metrics)
-        seen = {line["step"] for line in read_metrics(curve)}
-        if step < training.updates and step not in seen:
-            result = evaluate(
-                policy, env_id, env_kwargs, evaluation.episodes_on_the_way, evaluation.seed
-            )
-            with MetricsLogger(curve, step) as logger:
-                logger.log(step, result.summary)
+    done = newest_step(run_dir / "checkpoints")
+    with evaluations_on_the_way(evaluation, env_id, env_kwargs, run_dir, done) as evaluations:
+        for step in _stops(training.updates, evaluation):
+            until = OfflineTrainingConfig(**{**vars(training), "updates": step})
+            metrics = train_offline(policy, batches, until, run_dir, on_metrics)
+            if done <= step < training.updates:
+                evaluations.look(policy, step)
     save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
     return metrics
+
+
+def evaluations_on_the_way(
+    evaluation: EvaluationConfig,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    run_dir: Path,
+    step: int,
+) -> Evaluations:
+    """The learning curve of a run that goes on from `step`."""
+    episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
+    folder = run_dir / CURVE_FOLDER
+    return Evaluations(folder, step, env_id, env_kwargs, episodes, seed, evaluation.beside)
 
 
 def save_and_evaluate(

@@ -23,11 +23,15 @@ from torch import Tensor
 from robopref.data.replay import ReplayBuffer
 from robopref.environments import make_env
 from robopref.errors import InputError
-from robopref.evaluation.rollout import evaluate, flatten
+from robopref.evaluation.rollout import flatten
 from robopref.policies.base import Policy
 from robopref.seeding import torch_generator
 from robopref.training.checkpoint import Companion, restore_checkpoint, save_checkpoint
-from robopref.training.evaluated import CURVE_FOLDER, EvaluationConfig, save_and_evaluate
+from robopref.training.evaluated import (
+    EvaluationConfig,
+    evaluations_on_the_way,
+    save_and_evaluate,
+)
 from robopref.training.logger import MetricsLogger
 from robopref.training.offline import check_metrics
 from robopref.training.resets import DatasetResets
@@ -143,15 +147,12 @@ def train_online(
     checkpoints = run_dir / "checkpoints"
     companions: list[Companion] = [replay, *([rewards] if rewards else [])]
     step = restore_checkpoint(checkpoints, policy, learner.generator, settings, companions)
-    curve = run_dir / CURVE_FOLDER
     env = make_env(env_id, **env_kwargs)
-    with MetricsLogger(run_dir, step) as logger, MetricsLogger(curve, step) as evaluations:
+    with (
+        MetricsLogger(run_dir, step) as logger,
+        evaluations_on_the_way(evaluation, env_id, env_kwargs, run_dir, step) as evaluations,
+    ):
         metrics = logger.last
-
-        def look() -> None:
-            episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
-            result = evaluate(policy, env_id, env_kwargs, episodes, seed)
-            evaluations.log(step, result.summary)
 
         def keep() -> None:
             save_checkpoint(checkpoints, policy, learner.generator, step, settings, companions)
@@ -160,8 +161,7 @@ def train_online(
             learner.pretrain()
             metrics = learner.take_metrics(step)
             logger.log(step, metrics)
-            if evaluation.episodes_on_the_way:
-                look()
+            evaluations.look(policy, step)
             keep()
         while step < config.steps:
             before, (step, outcome) = step, _play(learner, env, step, rewards, resets)
@@ -172,8 +172,8 @@ def train_online(
                 metrics = learner.take_metrics(step)
                 logger.log(step, metrics)
                 on_metrics(step, metrics)
-            if evaluation.episodes_on_the_way and _crossed(before, step, evaluation.every):
-                look()
+            if _crossed(before, step, evaluation.every):
+                evaluations.look(policy, step)
             if ended or _crossed(before, step, config.checkpoint_every):
                 keep()
     env.close()

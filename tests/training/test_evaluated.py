@@ -22,6 +22,7 @@ from robopref.training.evaluated import (
     load_result,
     train_and_evaluate,
 )
+from robopref.training.evaluations import WAITING, Evaluations
 from robopref.training.logger import read_metrics
 from robopref.training.offline import OfflineTrainingConfig
 
@@ -66,6 +67,37 @@ def test_a_broken_off_run_ends_like_an_uninterrupted_one(data, tmp_path):
     assert curves[0] == curves[1]
     results = [load_result(tmp_path / name / RESULT_FILE) for name in ("whole", "parts")]
     np.testing.assert_array_equal(results[0].returns, results[1].returns)
+
+
+def test_a_process_of_its_own_changes_nothing(data, tmp_path):
+    for name, beside in (("beside", True), ("within", False)):
+        learn(data, tmp_path / name, beside=beside)
+    beside, within = (read_metrics(tmp_path / name / CURVE_FOLDER) for name in ("beside", "within"))
+    assert beside == within and len(beside) == 2
+    assert not list((tmp_path / "beside" / CURVE_FOLDER / WAITING).iterdir())
+
+
+def test_a_kill_loses_no_evaluation(data, tmp_path):
+    config = BehaviorCloningConfig(hidden=[8])
+    policy = make_policy(config, data, 0)
+    arguments = (ENV, {}, 3, 0, True)
+    with pytest.raises(KeyboardInterrupt), Evaluations(tmp_path, 0, *arguments) as evaluations:
+        for step in (100, 200, 300):
+            evaluations.look(policy, step)
+        raise KeyboardInterrupt
+    with Evaluations(tmp_path, 200, *arguments) as evaluations:  # the checkpoint is of step 200
+        evaluations.look(policy, 200)  # asked before
+        evaluations.look(policy, 300)  # dropped, as later than the checkpoint
+    assert [line["step"] for line in read_metrics(tmp_path)] == [100, 200, 300]
+
+
+def test_an_environment_that_the_process_does_not_know(data, tmp_path):
+    policy = make_policy(BehaviorCloningConfig(hidden=[8]), data, 0)
+    with (
+        pytest.raises(InputError, match="evaluation.beside=false"),
+        Evaluations(tmp_path, 0, "mine/task-v0", {}, 3, 0, True) as evaluations,
+    ):
+        evaluations.look(policy, 100)
 
 
 def test_no_episodes_need_no_environment(data, tmp_path):
