@@ -189,7 +189,8 @@ def five_seed_speedup(updates: int) -> float:
             command += [f"training.log_every={updates}", f"training.checkpoint_every={updates}"]
             command += ["evaluation.episodes=0"]
             subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-            lines = [json.loads(path.read_text()) for path in Path(folder).rglob("metrics.jsonl")]
+            runs = sorted(Path(folder).glob("**/runs/train/*/metrics.jsonl"))
+            lines = [json.loads(path.read_text()) for path in runs]
         return [line["updates_per_second"] for line in lines]
 
     alone = max(rates(["training.seed=0"]) + rates(["training.seed=1"]))

@@ -35,6 +35,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
+from robopref.cli.wandb_run import wandb_run
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
@@ -121,6 +122,8 @@ class TrainConfig:
     """When to try the policy in the environment that the dataset names."""
     device: str = "auto"
     """cpu, cuda, or auto for CUDA where there is one."""
+    wandb: str = ""
+    """Project at Weights & Biases that gets the metrics too; needs the extra wandb."""
     resume: str = ""
     """Folder of a run to go on with."""
     name: str = ""
@@ -204,7 +207,7 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
         batches = FROM_LABELS[config.policy](dataset, labels, settings, device)
     env_id, env_kwargs = _environment(dataset, config.evaluation)
     with run_folder("train", config.name, config) as folder:
-        with progress_bar(config.policy, config.training.updates, "updates") as show:
+        with told_of_metrics(config, folder, config.training.updates, "updates") as told:
             metrics = train_and_evaluate(
                 policy,
                 batches,
@@ -213,7 +216,7 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
                 env_id,
                 env_kwargs,
                 folder,
-                on_metrics=show,
+                on_metrics=told,
             )
         write_outcome(folder, config, metrics, config.training.updates, "updates")
 
@@ -242,7 +245,7 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     resets = _resets(config, prior, env) if config.resets.share else None
     env.close()
     with run_folder("train", config.name, config) as folder:
-        with progress_bar(config.policy, online.steps, "steps") as show:
+        with told_of_metrics(config, folder, online.steps, "steps") as told:
             metrics = train_online(
                 policy,
                 config.env,
@@ -253,7 +256,7 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
                 folder,
                 rewards,
                 resets,
-                show,
+                told,
             )
         write_outcome(folder, config, metrics, online.steps, "steps")
 
@@ -332,23 +335,27 @@ def _environment(
 
 
 @contextmanager
-def progress_bar(
-    title: str, total: int, unit: str
+def told_of_metrics(
+    config: TrainConfig, folder: Path, total: int, unit: str
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """Yields what to tell how far the training is, and its metrics."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit + ", {task.fields[note]}"),
-        TimeRemainingColumn(),
-    ) as progress:
-        bar = progress.add_task(title, total=total, note="")
+    with (
+        wandb_run(config.wandb, folder, config) as log,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit + ", {task.fields[note]}"),
+            TimeRemainingColumn(),
+        ) as progress,
+    ):
+        bar = progress.add_task(config.policy, total=total, note="")
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
             note = f"{metrics['updates_per_second']:.0f} updates/s"
             if "episode/success" in metrics:
                 note += f", success {metrics['episode/success']:.0%}"
             progress.update(bar, completed=step, note=note)
+            log(step, metrics)
 
         yield show

@@ -54,15 +54,16 @@ class Evaluations:
             seed: seed of the starts.
             beside: whether a worker process plays them.
         """
-        self._folder, self._beside = folder / WAITING, beside
+        self._curve, self._folder, self._beside = folder, folder / WAITING, beside
         self._episodes: dict[str, Any] = {
             "env_id": env_id, "env_kwargs": dict(env_kwargs), "episodes": episodes, "seed": seed
         }  # fmt: skip
-        self._logger = MetricsLogger(folder, step)
+        self._since = step
+        self._logger: MetricsLogger | None = None
         self._worker: subprocess.Popen[str] | None = None
         self._asked: list[int] = []
         """Steps that are waited for, in order."""
-        written = {line["step"] for line in read_metrics(folder)}
+        written = {line["step"] for line in read_metrics(folder) if line["step"] <= step}
         for found in sorted(self._folder.glob("[0-9]*")):
             if int(found.name) > step or int(found.name) in written:
                 shutil.rmtree(found)
@@ -80,7 +81,7 @@ class Evaluations:
             return
         self._seen.add(step)
         if not self._beside:
-            self._logger.log(step, evaluate(policy, **self._episodes).summary)
+            self._log(step, evaluate(policy, **self._episodes).summary)
             return
         with atomic_folder(self._folder / f"{step:08d}") as temporary:
             policy.save(temporary)
@@ -105,7 +106,13 @@ class Evaluations:
             if self._worker is not None:
                 self._worker.kill()
                 self._worker.wait()
-            self._logger.__exit__(kind, error, trace)
+            if self._logger is not None:
+                self._logger.__exit__(kind, error, trace)
+
+    def _log(self, step: int, summary: Mapping[str, float]) -> None:
+        if self._logger is None:  # a run without evaluations leaves no file
+            self._logger = MetricsLogger(self._curve, self._since)
+        self._logger.log(step, summary)
 
     def _ask(self, step: int) -> None:
         self._asked.append(step)
@@ -143,7 +150,7 @@ class Evaluations:
                     f"{result['error']} (evaluation.beside=false evaluates in the training's own "
                     "process, where an environment registered by your script is known)"
                 )
-            self._logger.log(self._asked.pop(0), result)
+            self._log(self._asked.pop(0), result)
             shutil.rmtree(folder)
 
 

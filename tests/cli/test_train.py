@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -268,3 +270,42 @@ def test_resume_refuses_other_settings_and_keeps_the_old(robopref, tmp_path):
     assert code == 2
     assert "was made with batch_size=256, now 7" in error
     assert (tmp_path / "runs/train/a/config.yaml").read_text() == before
+
+
+class FakeRun:
+    """What `wandb.init` gives, remembering what it is told."""
+
+    def __init__(self, **arguments):
+        self.arguments, self.lines, self.open = arguments, [], True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.open = False
+
+    def define_metric(self, name, step_metric):
+        assert (name, step_metric) == ("*", "step")
+
+    def log(self, line):
+        self.lines.append(line)
+
+
+def test_weights_and_biases_get_every_line_and_the_learning_curve(robopref, monkeypatch):
+    runs = []
+    fake = SimpleNamespace(init=lambda **arguments: runs.append(FakeRun(**arguments)) or runs[-1])
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    code, error = robopref("train", "dataset=toy.hdf5", *SMALL, "name=shown", "wandb=arms")
+    assert code == 0, error
+    (run,) = runs
+    assert run.arguments["project"] == "arms" and run.arguments["id"] == "shown"
+    assert run.arguments["config"]["behavior_cloning"]["hidden"] == [16] and not run.open
+    assert [line["step"] for line in run.lines] == [10, 20, 30, 40, 50, 60, 20, 40]
+    assert "actor_loss" in run.lines[0] and "evaluation/success" in run.lines[-1]
+
+
+def test_without_the_package_it_says_what_to_install(robopref, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    code, error = robopref("train", "dataset=toy.hdf5", *SMALL, "name=shown", "wandb=arms")
+    assert code == 2 and "pip install 'robopref[wandb]'" in error
+    assert not (tmp_path / "runs/train/shown").exists()
