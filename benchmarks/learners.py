@@ -207,7 +207,7 @@ def main() -> None:
     rounds, seconds, updates = (3, 2.0, 1000) if arguments.quick else (8, 4.0, 3000)
     one_thread()
     table, headline, torch_version = measure(arguments.peers.resolve(), rounds, seconds)
-    print(f"peers run on torch {torch_version}")
+    print(f"peers run on torch {torch_version}", flush=True)
     headline["five_seed_speedup"] = round(five_seed_speedup(updates), 2)
     for name, value in headline.items():
         print(f"{name}: {value}")

@@ -46,7 +46,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 
 def recorded_env(
-    env_args: Mapping[str, Any], observation_keys: Collection[str] = ()
+    env_args: Mapping[str, Any], observation_keys: Collection[str] = (), images: bool = True
 ) -> tuple[str, dict[str, Any]]:
     """Gymnasium id and arguments of the environment that a dataset file names.
 
@@ -56,10 +56,12 @@ def recorded_env(
     Args:
         env_args: robomimic's description of the environment.
         observation_keys: names of the dataset's observations.
+        images: whether what acts looks at images; without, none are rendered.
     """
     name, arguments = str(env_args.get("env_name", "unknown")), env_args.get("env_kwargs", {})
     if env_args.get("type") != ROBOSUITE_TYPE:
-        return name, dict(arguments)
+        cameras = () if images else ("cameras", "image_size")
+        return name, {key: value for key, value in arguments.items() if key not in cameras}
     arguments = {**arguments, "recorded_version": str(env_args.get("env_version", ""))}
     keys = sorted(key for key in observation_keys if not key.endswith("_image"))
     return f"robosuite/{name}", {**arguments, **({"observation_keys": keys} if keys else {})}

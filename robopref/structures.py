@@ -5,7 +5,7 @@ Shape letters: `B` batch, `T` steps, `A` action dim, `D` feature dim, `N` steps 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,6 +190,10 @@ class TransitionBatch:
     """(B, D)"""
     terminated: Tensor
     """(B,) float32: 1 where the value after the step is zero. Truncated steps bootstrap."""
+    images: Tensor | None = None
+    """(B, C, H, W) uint8 of all cameras, where the policy looks at them."""
+    next_images: Tensor | None = None
+    """(B, C, H, W) uint8"""
 
     def __post_init__(self) -> None:
         sizes = {len(self.observations), len(self.actions), len(self.next_observations)}
@@ -204,13 +208,7 @@ class TransitionBatch:
         return len(self.rewards)
 
     def __getitem__(self, index: Tensor | slice) -> TransitionBatch:
-        return TransitionBatch(
-            self.observations[index],
-            self.actions[index],
-            self.rewards[index],
-            self.next_observations[index],
-            self.terminated[index],
-        )
+        return self._each(lambda values: values[index])
 
     def draw(self, count: int, generator: torch.Generator) -> TransitionBatch:
         """Draws `count` transitions, uniformly and with replacement."""
@@ -219,20 +217,12 @@ class TransitionBatch:
 
     def take(self, rows: Tensor) -> TransitionBatch:
         """Copies `rows`, (B,) int64; faster than `batch[rows]`."""
-        return TransitionBatch(
-            self.observations.index_select(0, rows),
-            self.actions.index_select(0, rows),
-            self.rewards.index_select(0, rows),
-            self.next_observations.index_select(0, rows),
-            self.terminated.index_select(0, rows),
-        )
+        return self._each(lambda values: values.index_select(0, rows))
 
     def to(self, device: torch.device | str) -> TransitionBatch:
         """Copies every tensor to `device`."""
-        return TransitionBatch(
-            self.observations.to(device),
-            self.actions.to(device),
-            self.rewards.to(device),
-            self.next_observations.to(device),
-            self.terminated.to(device),
-        )
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TransitionBatch:
+        values = (None if value is None else change(value) for value in vars(self).values())
+        return TransitionBatch(*values)  # type: ignore[arg-type]  # None where there was None

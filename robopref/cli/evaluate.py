@@ -13,7 +13,7 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class EvaluateConfig:
     """Episodes to play."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
+    cameras: list[str] = field(default_factory=list)
+    """With env, for a policy that looks at images: the cameras that it was trained with."""
+    image_size: int = 84
+    """Width and height of their images in pixels."""
     seed: int = 0
     """Seed of starts and goals."""
     video: bool = False
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
 def evaluate_policy(config: EvaluateConfig) -> None:
     """Plays the episodes and writes what came out."""
     policy = load_policy(config.policy)
-    env_id, env_kwargs = _environment(config)
+    env_id, env_kwargs = _environment(config, policy.image_shape is not None)
     with run_folder("evaluate", config.name, config) as folder:
         frames = [
             record_video(policy, env_id, env_kwargs, config.seed, episode)
@@ -89,10 +93,12 @@ def evaluate_policy(config: EvaluateConfig) -> None:
     print(f"{folder}: {outcome_line(metrics)}")
 
 
-def _environment(config: EvaluateConfig) -> tuple[str, dict[str, Any]]:
+def _environment(config: EvaluateConfig, images: bool) -> tuple[str, dict[str, Any]]:
     """Gymnasium id and arguments."""
     env_id, env_kwargs = config.env, dict[str, Any]()
     if config.dataset:
-        dataset = load_dataset(config.dataset, episodes=[0])
-        env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations)
+        dataset = load_dataset(config.dataset, episodes=[0], images=False)
+        env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations, images)
+    elif config.cameras:
+        env_kwargs = {"cameras": list(config.cameras), "image_size": config.image_size}
     return env_id, {**env_kwargs, **({"horizon": config.horizon} if config.horizon else {})}

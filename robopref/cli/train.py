@@ -37,6 +37,7 @@ from robopref.cli.config import run
 from robopref.cli.runs import run_folder
 from robopref.cli.wandb_run import wandb_run
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import ImageTransitions, camera_images
 from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
@@ -52,6 +53,7 @@ from robopref.policies.oppo import OPPOConfig
 from robopref.policies.registry import FROM_LABELS, POLICIES, make_policy, new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
+from robopref.policies.visual import EncoderConfig, VisualConfig
 from robopref.preferences.dataset import load_preferences
 from robopref.preferences.queries import Pairs
 from robopref.preferences.teachers import TeacherConfig, teacher_answers
@@ -86,6 +88,15 @@ class TrainConfig:
     """Gymnasium id of an environment to act in while learning."""
     horizon: int = 0
     """Steps of its episodes, the environment's own number when 0."""
+    images: bool = False
+    """Whether the policy looks at the images of the dataset and of `cameras`, through an encoder
+    that learns with it."""
+    cameras: list[str] = field(default_factory=list)
+    """Cameras of env, such as [corner2] or [agentview]."""
+    image_size: int = 84
+    """Width and height of their images in pixels."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Options of the encoder, for images=true."""
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
@@ -145,8 +156,14 @@ class TrainConfig:
                 "from them with robopref train-reward and give its folder as rewards=, or choose "
                 f"policy={' or '.join(FROM_LABELS)}"
             )
-        if self.horizon < 0:
-            raise InputError(f"horizon={self.horizon}: must be at least 0")
+        if self.horizon < 0 or self.image_size < 1:
+            raise InputError(
+                f"horizon={self.horizon}, image_size={self.image_size}: must be at least 0 and 1"
+            )
+        if self.images and self.env and not self.cameras:
+            raise InputError("images=true: choose what to look through, such as cameras=[corner2]")
+        if self.cameras and not (self.images and self.env):
+            raise InputError("cameras=: are those of env= for images=true; give both, or neither")
         if not (self.dataset or self.env or self.resume):
             raise InputError("dataset=: must be given, or env= to learn while acting; see --help")
         if self.online.pretraining_updates and not self.dataset:
@@ -169,10 +186,10 @@ class TrainConfig:
             raise InputError(
                 f"policy={self.policy}: learns from labels of the dataset; give preferences="
             )
-        if self.env or self.best_episodes != 1.0 or self.rewards != TRUE:
+        if self.env or self.best_episodes != 1.0 or self.rewards != TRUE or self.images:
             raise InputError(
                 f"policy={self.policy}: learns from labels of a dataset alone; leave out env=, "
-                "rewards= and best_episodes="
+                "rewards=, best_episodes= and images="
             )
 
 
@@ -193,19 +210,23 @@ def train(config: TrainConfig) -> None:
 
 def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     """Offline: the dataset is all there is."""
-    dataset = load_dataset(config.dataset)
+    dataset = load_dataset(config.dataset, images=config.images)
     rewards = _rewards(dataset, config.rewards, device)
-    data = transitions(dataset, rewards).to(device)
+    data, rows = transitions(dataset, rewards).to(device), dataset.observation_rows
     if config.best_episodes != 1.0:
         best = in_best_episodes(rewards, dataset, config.best_episodes)
-        data = data[torch.from_numpy(best).to(device)]
+        data, rows = data[torch.from_numpy(best).to(device)], rows[best]
     settings = getattr(config, config.policy)
-    policy = make_policy(settings, data, config.training.seed, device)
     batches: BatchSource = data
+    if config.images:
+        images = camera_images(dataset.observations)
+        settings = _visual(config, images.shape[1:])
+        batches = ImageTransitions(images, rows, data)
+    policy = make_policy(settings, data, config.training.seed, device)
     if config.policy in FROM_LABELS:
         labels = load_preferences(config.preferences)
         batches = FROM_LABELS[config.policy](dataset, labels, settings, device)
-    env_id, env_kwargs = _environment(dataset, config.evaluation)
+    env_id, env_kwargs = _environment(dataset, config)
     with run_folder("train", config.name, config) as folder:
         with told_of_metrics(config, folder, config.training.updates, "updates") as told:
             metrics = train_and_evaluate(
@@ -224,8 +245,12 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
 def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     """Online: the policy acts, with demonstrations beside it where a dataset is given."""
     with_states = config.resets.share > 0
-    prior = load_dataset(config.dataset, states=with_states) if config.dataset else None
-    env_kwargs = {"horizon": config.horizon} if config.horizon else {}
+    prior = None
+    if config.dataset:
+        prior = load_dataset(config.dataset, states=with_states, images=config.images)
+    env_kwargs: dict[str, Any] = {"horizon": config.horizon} if config.horizon else {}
+    if config.images:
+        env_kwargs |= {"cameras": list(config.cameras), "image_size": config.image_size}
     env = make_env(config.env, **env_kwargs)
     observation, _ = env.reset(seed=0)
     space = env.action_space
@@ -233,14 +258,17 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
         raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
     sizes = len(flatten(observation)), space.shape[0]
     online, seed = config.online, config.online.seed
-    policy = new_policy(getattr(config, config.policy), *sizes, seed, device)
+    settings = getattr(config, config.policy)
+    if config.images:
+        settings = _visual(config, camera_images(observation).shape)
+    policy = new_policy(settings, *sizes, seed, device)
     if prior is not None:
         policy.standardizer.fit(prior.flat_observations)
     # IQL weighs actions by the exponent of an advantage, whose size the rewards decide.
     scale = (0.0, 1.0)
     if prior is not None and config.policy == IQL.name:
         scale = reward_scale(prior.rewards, prior.terminated)
-    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale)
+    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale, policy.image_shape)
     rewards = _asking(config, seed) if config.rewards == LEARNED else None
     resets = _resets(config, prior, env) if config.resets.share else None
     env.close()
@@ -259,6 +287,12 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
                 told,
             )
         write_outcome(folder, config, metrics, online.steps, "steps")
+
+
+def _visual(config: TrainConfig, image_shape: Sequence[int]) -> VisualConfig:
+    """The learner behind an encoder of such images."""
+    learner = getattr(config, config.policy)
+    return VisualConfig(config.policy, learner, list(image_shape), config.encoder)
 
 
 def _resets(
@@ -320,13 +354,11 @@ def _rewards(dataset: TrajectoryDataset, source: str, device: torch.device) -> N
     return relabel(dataset, load_reward(source, device)).mean
 
 
-def _environment(
-    dataset: TrajectoryDataset, evaluation: EvaluationConfig
-) -> tuple[str, dict[str, Any]]:
+def _environment(dataset: TrajectoryDataset, config: TrainConfig) -> tuple[str, dict[str, Any]]:
     """Gymnasium id and arguments, tried before the long work; empty when none is needed."""
-    if not evaluation.episodes:
+    if not config.evaluation.episodes:
         return "", {}
-    env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations)
+    env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations, config.images)
     try:
         make_env(env_id, **env_kwargs).close()
     except InputError as error:

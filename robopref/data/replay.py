@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import camera_images
 from robopref.errors import InputError
 from robopref.files import atomic_path, existing_file
 from robopref.structures import Trajectory, TransitionBatch
@@ -36,6 +37,7 @@ class ReplayBuffer:
         demonstrations: TrajectoryDataset | None = None,
         device: torch.device | str = "cpu",
         reward_scale: tuple[float, float] = (0.0, 1.0),
+        image_shape: tuple[int, int, int] | None = None,
     ) -> None:
         """
         Args:
@@ -46,6 +48,7 @@ class ReplayBuffer:
             device: where everything is kept.
             reward_scale: what is taken from every true reward, and what it is divided by, before
                 anything learns from it.
+            image_shape: (C, H, W) of uint8 images kept beside the observations; none when None.
 
         Raises:
             InputError: if the capacity is below 2 or the demonstrations have other sizes.
@@ -57,6 +60,9 @@ class ReplayBuffer:
         self.first = prior
         """First row of the ring; those before hold the demonstrations."""
         self.observations = torch.zeros(rows, observation_dim, device=device)
+        self.images: Tensor | None = None
+        if image_shape:  # pages are taken as they are written
+            self.images = torch.zeros(rows, *image_shape, dtype=torch.uint8, device=device)
         self.actions = torch.zeros(rows, action_dim, device=device)
         self.true_rewards = torch.zeros(rows, device=device)
         self.rewards = torch.zeros(rows, device=device)
@@ -82,9 +88,9 @@ class ReplayBuffer:
         """Row of the latest observation."""
         return self.first + (self.written - 1) % self.capacity
 
-    def add_reset(self, observation: NDArray[Any]) -> None:
-        """Starts an episode with the observation (D,) after a reset."""
-        self._put(observation)
+    def add_reset(self, observation: NDArray[Any], images: NDArray[Any] | None = None) -> None:
+        """Starts an episode with the observation (D,) and images (C, H, W) after a reset."""
+        self._put(observation, images)
 
     def add_step(
         self,
@@ -94,6 +100,7 @@ class ReplayBuffer:
         terminated: bool,
         success: bool = False,
         learned_reward: float | None = None,
+        images: NDArray[Any] | None = None,
     ) -> None:
         """Adds one step of the episode that `add_reset` started.
 
@@ -104,9 +111,10 @@ class ReplayBuffer:
             terminated: whether the task ended; a time limit is no such end.
             success: the environment's flag.
             learned_reward: what is learned from in place of the environment's.
+            images: (C, H, W) after the step.
         """
         row = self.position
-        self._put(observation)
+        self._put(observation, images)
         self.actions[row] = torch.as_tensor(action, dtype=torch.float32)
         self.true_rewards[row] = reward
         offset, size = self.reward_scale
@@ -185,7 +193,7 @@ class ReplayBuffer:
 
     def save(self, folder: Path) -> None:
         """Writes the ring into a checkpoint; demonstrations stay in their own file."""
-        tensors = {name: getattr(self, name)[self.first : self._end] for name in _STORED}
+        tensors = {name: getattr(self, name)[self.first : self._end] for name in self._stored}
         tensors = {name: values.contiguous() for name, values in tensors.items()}
         tensors["written"] = torch.tensor(self.written)
         with atomic_path(folder / REPLAY_FILE) as temporary:
@@ -200,7 +208,7 @@ class ReplayBuffer:
         path = existing_file(folder / REPLAY_FILE)
         try:
             tensors = safetensors.torch.load_file(path, device=str(self.rewards.device))
-            for name in _STORED:
+            for name in self._stored:
                 getattr(self, name)[self.first : self.first + len(tensors[name])] = tensors[name]
             self.written = int(tensors["written"])
         except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
@@ -217,6 +225,14 @@ class ReplayBuffer:
             )
         rows = torch.from_numpy(demonstrations.observation_rows)
         self.observations[: self.first] = torch.from_numpy(observations)
+        if self.images is not None:
+            images = camera_images(demonstrations.observations)
+            if images.shape[1:] != self.images.shape[1:]:
+                raise InputError(
+                    f"{demonstrations.source}: has images {images.shape[1:]}, the environment "
+                    f"{tuple(self.images.shape[1:])}; choose its cameras= and image_size= alike"
+                )
+            self.images[: self.first] = torch.from_numpy(images)
         self.actions[rows] = torch.from_numpy(demonstrations.actions)
         offset, size = self.reward_scale
         self.true_rewards[rows] = torch.from_numpy(demonstrations.rewards)
@@ -227,13 +243,19 @@ class ReplayBuffer:
         self.demonstration_rows = rows.to(self.valid.device)
 
     @property
+    def _stored(self) -> tuple[str, ...]:
+        return _STORED if self.images is None else (*_STORED, "images")
+
+    @property
     def _end(self) -> int:
         """Row after the last one in use."""
         return self.first + min(self.written, self.capacity)
 
-    def _put(self, observation: NDArray[Any]) -> None:
+    def _put(self, observation: NDArray[Any], images: NDArray[Any] | None) -> None:
         self.written += 1
         self.observations[self.position] = torch.as_tensor(observation, dtype=torch.float32)
+        if self.images is not None:
+            self.images[self.position] = torch.as_tensor(images)
         self.valid[self.position] = False
 
     def _rows_after(self, rows: Tensor) -> Tensor:
@@ -265,12 +287,16 @@ class ReplayBuffer:
             reached = 1.0 - discount**step * (1.0 - self.terminated[following].float())
             terminated = torch.where(goes_on, reached, terminated)
             last = torch.where(goes_on, following, last)
+        following = self._rows_after(last)
+        images = self.images
         return TransitionBatch(
             observations=self.observations.index_select(0, rows),
             actions=self.actions.index_select(0, rows),
             rewards=rewards,
-            next_observations=self.observations.index_select(0, self._rows_after(last)),
+            next_observations=self.observations.index_select(0, following),
             terminated=terminated,
+            images=None if images is None else images.index_select(0, rows),
+            next_images=None if images is None else images.index_select(0, following),
         )
 
     def _runs(self, newest_steps: int | None = None) -> list[NDArray[np.int64]]:

@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from robopref.data.images import camera_images
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.policies.base import Policy
@@ -139,10 +140,19 @@ def _steps(
     observation, _ = env.reset(seed=reset_seed)
     ended = False
     while not ended:
-        action = policy.act(flatten(observation)[None])[0]
+        action = policy.act(flatten(observation)[None], **seen_images(policy, observation))[0]
         observation, reward, terminated, truncated, info = env.step(action)
         ended = terminated or truncated
         yield float(reward), bool(info.get("success", False))
+
+
+def seen_images(policy: Policy, observation: Any) -> dict[str, Any]:
+    """Argument `images` of `Policy.act`, for a policy that looks at any.
+
+    Raises:
+        InputError: if the observation has none.
+    """
+    return {"images": camera_images(observation)[None]} if policy.image_shape else {}
 
 
 def flatten(observation: Any) -> NDArray[np.float32]:

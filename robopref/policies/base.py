@@ -39,6 +39,8 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
 
     name: ClassVar[str]
     """Key in the registry and in saved files."""
+    image_shape: tuple[int, int, int] | None = None
+    """(C, H, W) of the images that it looks at beside the observations; None for none."""
 
     def __init__(self, config: Any, observation_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -69,6 +71,9 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
     ) -> dict[str, Tensor]:
         """Learns from one batch.
 
+        Where `batch.observations` requires a gradient, learners of transitions leave one there for
+        an encoder to learn from: of the critic's loss, and of the actor's where that is supervised.
+
         Args:
             batch: transitions, or what else the policy learns from, with raw observations.
             generator: source of randomness of learners that need one, on the policy's device.
@@ -76,6 +81,11 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
         Returns:
             Named scalars as tensors without gradient, so that no step waits for the device.
         """
+
+    @property
+    def discount(self) -> float:
+        """Of the value that it learns; 1 for a policy that learns none."""
+        return float(getattr(self.config, "discount", 1.0))
 
     @property
     @abstractmethod
@@ -107,19 +117,24 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
         Raises:
             InputError: if the observations have another size.
         """
-        inputs = torch.as_tensor(observations).to(self.device, torch.float32)
-        if inputs.ndim != 2 or inputs.shape[1] != self.observation_dim:
-            raise InputError(
-                f"policy {self.name}: expects observations (B, {self.observation_dim}), found "
-                f"{tuple(inputs.shape)}; use the environment that it was trained for"
-            )
-        inputs = self.standardizer(inputs)
+        inputs = self._standardized(observations)
         if deterministic:
             actions = self.mean_actions(inputs)
         else:
             actions = self.sample_actions(inputs, generator)
         chosen: NDArray[np.float32] = actions.cpu().numpy()
         return chosen
+
+    def _standardized(self, observations: NDArray[Any] | Tensor) -> Tensor:
+        """(B, D) raw observations as the networks take them."""
+        inputs = torch.as_tensor(observations).to(self.device, torch.float32)
+        if inputs.ndim != 2 or inputs.shape[1] != self.observation_dim:
+            raise InputError(
+                f"policy {self.name}: expects observations (B, {self.observation_dim}), found "
+                f"{tuple(inputs.shape)}; use the environment that it was trained for"
+            )
+        standardized: Tensor = self.standardizer(inputs)
+        return standardized
 
     def save(self, folder: Path) -> None:
         """Writes weights, config, sizes and observation statistics into a folder."""

@@ -116,12 +116,18 @@ class IQL(Policy[TransitionBatch]):
         values = learner.critic.forward(pairs).squeeze(-1)
         q_loss, gradients = critic_gradient(values, targets)
         learner.critic.backward(gradients.unsqueeze(-1))
+        to_observations = None
+        if batch.observations.requires_grad:
+            to_observations = learner.critic.input_gradients(*self._observed(size))
 
         weights = advantage_weights(advantages, config.inverse_temperature)
         outputs = learner.actor.forward(states[:size])[0]
         actor = weighted_regression_gradients(outputs, self.actor.log_std, batch.actions, weights)
         learner.actor.backward(actor.trunk.unsqueeze(0))
         learner.log_std_gradient.copy_(actor.log_std)
+        if to_observations is not None:
+            to_observations += learner.actor.input_gradients(*self._observed(size))
+            batch.observations.grad = to_observations * self.standardizer.scale
 
         learner.step(config)
         means = torch.stack([v, advantages, weights]).mean(1)
@@ -134,6 +140,10 @@ class IQL(Policy[TransitionBatch]):
             "advantage_std": advantages.std(),
             "weight": means[2],
         }
+
+    def _observed(self, size: int) -> tuple[slice, slice]:
+        """Rows and columns of the observations among the inputs of critic and actor."""
+        return slice(size), slice(self.observation_dim)
 
     @property
     def _learner(self) -> _Learner:

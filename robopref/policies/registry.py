@@ -17,6 +17,7 @@ from robopref.policies.oppo import OPPO, OPPOConfig
 from robopref.policies.oppo_batches import OPPOBatches
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.policies.sac import SAC, SACConfig
+from robopref.policies.visual import VisualConfig, VisualPolicy
 from robopref.seeding import torch_generator
 from robopref.structures import TransitionBatch
 
@@ -26,6 +27,7 @@ POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
     OPPO.name: (OPPO, OPPOConfig),
     SAC.name: (SAC, SACConfig),
     RLPD.name: (RLPD, RLPDConfig),
+    VisualPolicy.name: (VisualPolicy, VisualConfig),
 }
 """Name to policy and config classes."""
 
@@ -48,12 +50,13 @@ def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Polic
             f"{folder}: holds a policy {name!r}, known are {', '.join(POLICIES)}; "
             "update robopref or install the package that has it"
         )
-    policy_class, config_class = POLICIES[name]
     try:
-        config = config_class(**description["config"])
-    except TypeError as error:
+        config = POLICIES[name][1](**description["config"])
+        if isinstance(config, VisualConfig):
+            config.options = POLICIES[config.learner][1](**config.options)
+    except (TypeError, KeyError) as error:
         raise InputError(f"{folder}: config does not fit ({error}); train it again") from error
-    policy = policy_class(config, description["observation_dim"], description["action_dim"])
+    policy = _build(config, description["observation_dim"], description["action_dim"])
     return policy.to(device).load(folder)
 
 
@@ -73,11 +76,18 @@ def new_policy(
         seed: seed of the initial weights.
         device: where the policy goes.
     """
-    policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "weights").initial_seed())
-        policy = policy_class(config, observation_dim, action_dim)
+        policy = _build(config, observation_dim, action_dim)
     return policy.to(device)
+
+
+def _build(config: Any, observation_dim: int, action_dim: int) -> Policy:
+    if isinstance(config, VisualConfig):
+        learner = _build(config.options, observation_dim + config.encoder.features, action_dim)
+        return VisualPolicy(config, observation_dim, action_dim, learner)
+    policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
+    return policy_class(config, observation_dim, action_dim)
 
 
 def make_policy(

@@ -117,15 +117,26 @@ class SAC(Policy[TransitionBatch]):
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """`critic_steps` steps on as many parts of the batch; the last one is on all networks."""
-        *parts, last = range(self.config.critic_steps)
+        *_, last = parts = range(self.config.critic_steps)
+        metrics: dict[str, Tensor] = {}
+        to_observations = None
+        if batch.observations.requires_grad:
+            to_observations = batch.observations.grad = torch.empty_like(batch.observations)
         # Every n-th row: a batch starts with its demonstrations, and each part gets its share.
-        for part in parts:
-            self._step(batch[part :: last + 1], generator, False)
-        return self._step(batch[last :: last + 1], generator, True)
+        for number in parts:
+            rows = slice(number, None, last + 1)
+            into = None if to_observations is None else to_observations[rows]
+            metrics = self._step(batch[rows], generator, number == last, into)
+        return metrics
 
     def _step(
-        self, batch: TransitionBatch, generator: torch.Generator | None, with_actor: bool
+        self,
+        batch: TransitionBatch,
+        generator: torch.Generator | None,
+        with_actor: bool,
+        to_observations: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """One step; writes the gradient of the critics' loss into `to_observations` (B, D)."""
         config, learner, size = self.config, self._learner, len(batch)
         states = self.standardizer(torch.cat([batch.observations, batch.next_observations]))
         now, following = states.split(size)
@@ -145,6 +156,10 @@ class SAC(Policy[TransitionBatch]):
             own = self._own_value_gradients(values[:, size:])
             gradients = torch.cat([gradients, own], dim=1)
         learner.critic.backward(gradients.unsqueeze(-1), learning=size)
+        if to_observations is not None:
+            observed = slice(size), slice(self.observation_dim)
+            gradient = learner.critic.input_gradients(*observed)
+            torch.mul(gradient, self.standardizer.scale, out=to_observations)
         metrics = {"critic_loss": q_loss, "value": values[:, :size].mean()}
         if with_actor:
             metrics |= self._actor_gradients(drawn, values[:, size:], temperature)

@@ -114,7 +114,7 @@ def _train(
 
 def _check_finite(transitions: TransitionBatch) -> None:
     for name, values in vars(transitions).items():
-        if not torch.isfinite(values).all():
+        if values is not None and not torch.isfinite(values).all():
             row = int((~torch.isfinite(values)).nonzero()[0, 0])
             raise InputError(
                 f"transitions.{name}: NaN or infinity, first at row {row}; "

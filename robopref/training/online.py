@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robopref.data.images import camera_images
 from robopref.data.replay import ReplayBuffer
 from robopref.environments import make_env
 from robopref.errors import InputError
@@ -190,16 +191,18 @@ def _play(
 ) -> tuple[int, dict[str, float]]:
     """Plays one episode from `step` on, learning after each step."""
     sequence = np.random.SeedSequence([learner.config.seed, step])
-    observation = flatten(env.reset(seed=int(sequence.generate_state(1)[0]))[0])
+    found = env.reset(seed=int(sequence.generate_state(1)[0]))[0]
     start = resets.draw(step, np.random.default_rng(sequence)) if resets else None
     if resets and start is not None:
-        observation = flatten(resets.restore(env, start))
-    learner.replay.add_reset(observation)
+        found = resets.restore(env, start)
+    observation, images = flatten(found), learner.images(found)
+    learner.replay.add_reset(observation, images)
     total, success, ended = 0.0, False, False
     while not ended:
-        action = learner.act(observation, step)
-        following, reward, terminated, truncated, info = env.step(action)
-        following, succeeded = flatten(following), bool(info.get("success", False))
+        action = learner.act(observation, images, step)
+        found, reward, terminated, truncated, info = env.step(action)
+        following, images = flatten(found), learner.images(found)
+        succeeded = bool(info.get("success", False))
         learner.replay.add_step(
             action,
             float(reward),
@@ -207,6 +210,7 @@ def _play(
             terminated,
             succeeded,
             learned_reward=rewards.pay(observation, action) if rewards else None,
+            images=images,
         )
         step += 1
         learner.learn(step)
@@ -225,19 +229,26 @@ class _Learner:
         self.policy, self.replay, self.config = policy, replay, config
         self.generator = torch_generator(config.seed, "online", policy.device)
         self._random_steps = 0 if config.pretraining_updates else config.random_steps
-        self._discount = float(getattr(policy.config, "discount", 1.0))
+        self._discount = policy.discount
         self._share = config.demonstrations_share if len(replay.demonstration_rows) else 0.0
         self._updates: list[dict[str, Tensor]] = []
         self._episodes: list[dict[str, float]] = []
         self._since = time.monotonic()
 
-    def act(self, observation: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    def images(self, observation: Any) -> NDArray[np.uint8] | None:
+        """(C, H, W) of an observation, for a policy that looks at them."""
+        return camera_images(observation) if self.policy.image_shape else None
+
+    def act(
+        self, observation: NDArray[np.float32], images: NDArray[np.uint8] | None, step: int
+    ) -> NDArray[np.float32]:
         """(A,): a random action at first, then one of the policy's."""
         if step < self._random_steps:
             size, device = self.policy.action_dim, self.policy.device
             uniform = torch.rand(size, generator=self.generator, device=device)
             return np.asarray((2.0 * uniform - 1.0).cpu(), dtype=np.float32)
-        return np.asarray(self.policy.act(observation[None], False, self.generator)[0])
+        seen = {} if images is None else {"images": images[None]}
+        return np.asarray(self.policy.act(observation[None], False, self.generator, **seen)[0])
 
     def learn(self, step: int) -> None:
         """Updates the policy as often as one step asks for."""

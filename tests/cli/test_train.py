@@ -309,3 +309,39 @@ def test_without_the_package_it_says_what_to_install(robopref, tmp_path, monkeyp
     code, error = robopref("train", "dataset=toy.hdf5", *SMALL, "name=shown", "wandb=arms")
     assert code == 2 and "pip install 'robopref[wandb]'" in error
     assert not (tmp_path / "runs/train/shown").exists()
+
+
+def test_a_policy_that_looks_offline_and_online(robopref, tmp_path):
+    pictures = ("cameras=[top]", "image_size=16")
+    collect = ("collect", "env=toy/point-mass-v0", "mix=expert", "horizon=10", "workers=1")
+    assert robopref(*collect, "episodes=4", *pictures, "output=seen.hdf5")[0] == 0
+    code, error = robopref("train", "dataset=seen.hdf5", "images=true", *SMALL, "name=offline")
+    assert code == 0, error
+    assert load_policy("runs/train/offline/policy").image_shape == (3, 16, 16)
+    code, error = robopref(
+        "evaluate", "policy=runs/train/offline/policy", "dataset=seen.hdf5", "episodes=2",
+        "workers=1",
+    )  # fmt: skip
+    assert code == 0, error
+    online = ("train", "policy=rlpd", "env=toy/point-mass-v0", "horizon=10", "dataset=seen.hdf5",
+              "rlpd.hidden=[8]", "online.steps=40", "online.random_steps=20", "online.batch_size=8",
+              "online.log_every=20", "online.checkpoint_every=20", "evaluation.episodes=2",
+              "evaluation.every=20", "evaluation.episodes_on_the_way=1", "images=true")  # fmt: skip
+    code, error = robopref(*online, *pictures, "name=online")
+    assert code == 0, error
+    assert json.loads((tmp_path / "runs/train/online/evaluation/metrics.jsonl").read_text()
+                      .splitlines()[0])["step"] == 20  # fmt: skip
+    code, error = robopref(
+        "evaluate", "policy=runs/train/online/policy", "env=toy/point-mass-v0", "horizon=10",
+        "episodes=2", "workers=2", *pictures,
+    )  # fmt: skip
+    assert code == 0, error
+    for arguments, message in (
+        (online, "choose what to look through"),
+        ((*online, "cameras=[top]", "image_size=8"), "choose its cameras= and image_size= alike"),
+        (("train", "dataset=toy.hdf5", "images=true", *SMALL), "the observations have none"),
+        (("train", "dataset=toy.hdf5", "cameras=[top]", *SMALL), "give both, or neither"),
+        (("evaluate", "policy=runs/train/online/policy", "env=toy/point-mass-v0"), "have none"),
+    ):
+        code, error = robopref(*arguments)
+        assert code == 2 and message in error, error

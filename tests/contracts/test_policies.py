@@ -1,5 +1,6 @@
 """What every policy in the registry must do."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from robopref.networks.persistence import WEIGHTS
 from robopref.policies.base import Policy
 from robopref.policies.oppo import OPPOBatch
 from robopref.policies.registry import POLICIES, load_policy, make_policy
+from robopref.policies.sac import SACConfig
+from robopref.policies.visual import EncoderConfig
 from robopref.structures import SegmentBatch, TransitionBatch
 
 pytestmark = pytest.mark.parametrize("name", sorted(POLICIES))
@@ -29,13 +32,26 @@ def batch(seed: int = 0) -> TransitionBatch:
 
 
 def make(name: str, seed: int = 0) -> Policy:
-    small = {"width": 16, "heads": 2} if name == "oppo" else {"hidden": [16, 16]}
+    small: dict[str, Any] = {"width": 16, "heads": 2} if name == "oppo" else {"hidden": [16, 16]}
+    if name == "visual":
+        encoder = EncoderConfig(features=8, crop=1)
+        small = {"learner": "sac", "options": SACConfig([16, 16]), "image_shape": [3, 8, 8]}
+        small["encoder"] = encoder
     return make_policy(POLICIES[name][1](**small), batch(), seed)
+
+
+def images(observations: Any) -> Any:
+    """Pictures of any observations: all they show is the first number."""
+    shades = torch.as_tensor(observations)[:, 0].abs().mul(20.0).clamp(0, 255).to(torch.uint8)
+    return shades[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
 
 
 def learning_batch(name: str, seed: int = 0) -> Any:
     """What `update` of a policy takes."""
     steps = batch(seed)
+    if name == "visual":
+        pictures = images(steps.observations), images(steps.next_observations)
+        return dataclasses.replace(steps, images=pictures[0], next_images=pictures[1])
     if name != "oppo":
         return steps
     observations, actions = steps.observations.view(16, 4, 5), steps.actions.view(16, 4, 2)
@@ -53,7 +69,8 @@ def learning_batch(name: str, seed: int = 0) -> Any:
 def fresh_actions(policy: Policy, *arguments: Any) -> Any:
     """The first actions of an episode."""
     policy.reset()
-    return policy.act(*arguments)
+    seen = {"images": images(arguments[0]).numpy()} if policy.image_shape else {}
+    return policy.act(*arguments, **seen)
 
 
 def test_acts_within_bounds(name: str) -> None:
@@ -117,7 +134,7 @@ def test_saved_and_loaded_acts_the_same(name: str, tmp_path: Path) -> None:
 
 def test_wrong_observations_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"expects observations \(B, 5\), found \(1, 7\)"):
-        make(name).act(np.zeros((1, 7), dtype=np.float32))
+        fresh_actions(make(name), np.zeros((1, 7), dtype=np.float32))
 
 
 def test_damaged_folders_are_refused(name: str, tmp_path: Path) -> None:

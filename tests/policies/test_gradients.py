@@ -97,9 +97,15 @@ def iql_by_autograd(policy: IQL, batch: TransitionBatch) -> None:
     targets = losses.td_target(batch.rewards, config.discount, batch.terminated, next_v)
     weights = losses.advantage_weights((target_q - v).detach(), config.inverse_temperature)
     log_probs = policy.actor.log_prob(batch.observations, batch.actions)
-    losses.expectile_loss(target_q - v, config.expectile).backward()
-    losses.critic_loss(policy.critic(pairs).squeeze(-1), targets).backward()
-    losses.weighted_regression_loss(log_probs, weights).backward()
+    losses.expectile_loss(target_q - v, config.expectile).backward(
+        inputs=list(policy.value.parameters())
+    )
+    critic_loss = losses.critic_loss(policy.critic(pairs).squeeze(-1), targets)
+    inputs = [batch.observations] if batch.observations.requires_grad else []
+    critic_loss.backward(inputs=[*policy.critic.parameters(), *inputs])
+    losses.weighted_regression_loss(log_probs, weights).backward(
+        inputs=[*policy.actor.parameters(), *inputs]
+    )
 
 
 def sac_by_autograd(policy: SAC, batch: TransitionBatch) -> None:
@@ -128,7 +134,8 @@ def sac_by_autograd(policy: SAC, batch: TransitionBatch) -> None:
     )
     pairs = torch.cat([batch.observations, batch.actions], -1)
     critic_loss = losses.critic_loss(policy.critic(pairs).squeeze(-1), targets)
-    critic_loss.backward(inputs=list(policy.critic.parameters()))
+    inputs = [batch.observations] if batch.observations.requires_grad else []
+    critic_loss.backward(inputs=[*policy.critic.parameters(), *inputs])
 
 
 @pytest.mark.parametrize(
@@ -142,15 +149,17 @@ def sac_by_autograd(policy: SAC, batch: TransitionBatch) -> None:
     ids=["iql", "sac", "redq", "rlpd"],
 )
 def test_update_has_the_gradients_of_autograd(config: IQLConfig | SACConfig) -> None:
-    batch = transitions(32)
+    batch, twin = transitions(32), transitions(32)
+    for each in (batch, twin):  # as a visual policy does
+        each.observations.requires_grad_()
     policy = new_policy(config, *SIZES, seed=0)
     plain = copy.deepcopy(policy)
     policy.update(batch, torch.Generator().manual_seed(5))
     if isinstance(plain, IQL):
-        iql_by_autograd(plain, batch)
+        iql_by_autograd(plain, twin)
     else:
         assert isinstance(plain, SAC)
-        sac_by_autograd(plain, batch)
+        sac_by_autograd(plain, twin)
     compared = 0
     for (name, found), expected in zip(policy.named_parameters(), plain.parameters(), strict=True):
         if expected.requires_grad:
@@ -158,6 +167,9 @@ def test_update_has_the_gradients_of_autograd(config: IQLConfig | SACConfig) -> 
             torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6, msg=name)
             compared += 1
     assert compared >= 9
+    found, expected = batch.observations.grad, twin.observations.grad
+    assert found is not None and expected is not None
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("config", [IQLConfig([8]), SACConfig([8])], ids=["iql", "sac"])

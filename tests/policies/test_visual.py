@@ -1,0 +1,164 @@
+"""Policies that look at images: the encoder learns, the images are right, and a run resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robopref.data.collect import collect
+from robopref.data.images import ImageTransitions, camera_images
+from robopref.data.replay import ReplayBuffer
+from robopref.data.robomimic import load_dataset
+from robopref.data.transitions import transitions
+from robopref.errors import InputError
+from robopref.networks.image_encoder import ImageEncoder, random_shift
+from robopref.policies.behavior_cloning import BehaviorCloningConfig
+from robopref.policies.iql import IQLConfig
+from robopref.policies.registry import load_policy, make_policy, new_policy
+from robopref.policies.rlpd import RLPDConfig
+from robopref.policies.sac import SACConfig
+from robopref.policies.visual import EncoderConfig, VisualConfig
+from robopref.training.evaluated import EvaluationConfig, load_result, train_and_evaluate
+from robopref.training.offline import OfflineTrainingConfig
+from robopref.training.online import OnlineTrainingConfig, train_online
+
+ENV, CAMERAS = "toy/point-mass-v0", {"cameras": ["top"], "image_size": 16}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Walks to a goal that only the pictures show."""
+    path = tmp_path_factory.mktemp("pictures") / "points.hdf5"
+    collect(ENV, CAMERAS, {"shares": {"expert": 1.0}, "noise": 0.2}, 60, 0, path, workers=1)
+    return load_dataset(path)
+
+
+def visual(name: str, options: Any, **encoder: Any) -> VisualConfig:
+    return VisualConfig(name, options, [3, 16, 16], EncoderConfig(**{"crop": 1, **encoder}))
+
+
+def test_shifts_are_those_of_a_padded_image() -> None:
+    image = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3)
+    seen = {
+        tuple(random_shift(image, 1, torch.Generator().manual_seed(seed)).flatten().tolist())
+        for seed in range(60)
+    }
+    padded = np.pad(image[0, 0].numpy(), 1, mode="edge")
+    moved = {
+        tuple(padded[i : i + 3, j : j + 3].ravel().tolist()) for i in range(3) for j in range(3)
+    }
+    assert seen == moved
+    batch = torch.randint(256, (8, 6, 20, 24), dtype=torch.uint8)
+    assert random_shift(batch, 4, None).shape == batch.shape
+    assert torch.equal(random_shift(batch, 0, None), batch)
+
+
+def test_cameras_stand_side_by_side_channels_first() -> None:
+    left, right = np.zeros((5, 4, 6, 3), np.uint8), np.ones((5, 4, 6, 3), np.uint8)
+    images = camera_images({"right_image": right, "flat": np.zeros((5, 2)), "left_image": left})
+    assert images.shape == (5, 6, 4, 6)
+    assert images[:, :3].max() == 0 and images[:, 3:].min() == 1
+    with pytest.raises(InputError, match="the observations have none"):
+        camera_images({"flat": np.zeros(3)})
+    with pytest.raises(InputError, match="differ in size"):
+        camera_images({"a": left, "b": right[:, :2]})
+
+
+def test_every_transition_has_the_pictures_before_and_after(dataset: Any) -> None:
+    images = camera_images(dataset.observations)
+    source = ImageTransitions(images, dataset.observation_rows, transitions(dataset))
+    batch = source.draw(50, torch.Generator().manual_seed(0))
+    for pictures, positions in (
+        (batch.images, batch.observations),
+        (batch.next_images, batch.next_observations),
+    ):
+        assert pictures is not None and pictures.dtype == torch.uint8
+        shade = pictures[:, 0].float()  # the point is red: its centre of mass is the position
+        grid = (torch.arange(16) + 0.5) / 8 - 1
+        x = (shade.sum(1) * grid).sum(-1) / shade.sum((1, 2))
+        inside = positions[:, 0].abs() < 0.7  # elsewhere the dot is cut off
+        torch.testing.assert_close(x[inside], positions[inside, 0], atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "updates"), [("behavior_cloning", 600), ("iql", 1_200)])
+def test_learns_what_only_the_pictures_show(
+    dataset: Any, tmp_path: Path, name: str, updates: int
+) -> None:
+    options = {
+        "behavior_cloning": BehaviorCloningConfig([64], 1e-3, actor_average_rate=0.02),
+        "iql": IQLConfig([64], learning_rate=1e-3, actor_average_rate=0.02, discount=0.9),
+    }[name]
+    images = camera_images(dataset.observations)
+    source = ImageTransitions(images, dataset.observation_rows, transitions(dataset))
+    policy = make_policy(visual(name, options, learning_rate=1e-3), source.transitions, 0)
+    training = OfflineTrainingConfig(updates, 64, log_every=100, checkpoint_every=300)
+    looks = EvaluationConfig(episodes=20, episodes_on_the_way=0)
+    train_and_evaluate(policy, source, training, looks, ENV, CAMERAS, tmp_path)
+    assert load_result(tmp_path / "evaluation.json").success_any.mean() >= 0.5
+    loaded = load_policy(tmp_path / "policy")
+    state, picture = np.zeros((1, 2), np.float32), images[:1]
+    actions = [each.act(state, images=picture) for each in (policy, loaded)]
+    np.testing.assert_array_equal(*actions)
+
+
+def test_blind_cloning_does_not_learn_it(dataset: Any, tmp_path: Path) -> None:
+    policy = make_policy(BehaviorCloningConfig([64], 1e-3), transitions(dataset), 0)
+    training = OfflineTrainingConfig(600, 64, log_every=100, checkpoint_every=300)
+    looks = EvaluationConfig(episodes=20, episodes_on_the_way=0)
+    train_and_evaluate(policy, transitions(dataset), training, looks, ENV, CAMERAS, tmp_path)
+    assert load_result(tmp_path / "evaluation.json").success_any.mean() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sac", SACConfig([16])),
+        ("rlpd", RLPDConfig([16], critics=3, critic_steps=2)),
+        ("iql", IQLConfig([16])),
+    ],
+)
+def test_acts_with_pictures_and_resumes_exactly(
+    dataset: Any, tmp_path: Path, name: str, options: Any
+) -> None:
+    def train(folder: Path, steps: int) -> dict[str, torch.Tensor]:
+        policy = new_policy(visual(name, options, features=8), 2, 2, 0)
+        replay = ReplayBuffer(90, 2, 2, dataset, image_shape=policy.image_shape)
+        config = OnlineTrainingConfig(
+            steps, random_steps=20, batch_size=16, log_every=20, checkpoint_every=40
+        )
+        looks = EvaluationConfig(episodes=2, episodes_on_the_way=0)
+        train_online(policy, ENV, CAMERAS, replay, config, looks, folder)
+        assert replay.images is not None and replay.images.dtype == torch.uint8
+        own = replay.images[replay.first :]  # the last episode has wrapped around the ring
+        return {**policy.state_dict(), "images": own}
+
+    start = new_policy(visual(name, options, features=8), 2, 2, 0).state_dict()
+    whole = train(tmp_path / "whole", 140)
+    train(tmp_path / "parts", 60)
+    parts = train(tmp_path / "parts", 140)
+    for key, value in whole.items():
+        assert torch.equal(value, parts[key]), key
+    encoder = "encoder.convolutions.0.weight"
+    assert not torch.equal(whole[encoder], start[encoder])
+
+
+def test_the_encoder_is_small_and_bounded() -> None:
+    encoder = ImageEncoder((6, 64, 64), 50)
+    features = encoder(torch.randint(256, (4, 6, 64, 64), dtype=torch.uint8))
+    assert features.shape == (4, 50) and features.abs().max() <= 1.0
+
+
+def test_refusals(dataset: Any) -> None:
+    policy = new_policy(visual("sac", SACConfig([8])), 2, 2, 0)
+    with pytest.raises(InputError, match=r"expects images \(B, \*\(3, 16, 16\)\), found None"):
+        policy.act(np.zeros((1, 2)))
+    with pytest.raises(InputError, match="this batch has none"):
+        policy.update(transitions(dataset).take(torch.arange(4)))
+    with pytest.raises(InputError, match="choose its cameras= and image_size= alike"):
+        ReplayBuffer(90, 2, 2, dataset, image_shape=(3, 8, 8))
+    with pytest.raises(InputError, match="must be positive"):
+        EncoderConfig(features=0)
