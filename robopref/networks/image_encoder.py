@@ -37,8 +37,8 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 to (B, features)."""
-        # Channels last: convolutions are five times as fast so on a processor. The weights stay as
-        # they are, since the fused optimizer mixes up a state that was saved in another layout.
+        # Channels last: several times as fast on a processor. The weights stay as they are, since
+        # the fused optimizer mixes up a state that was saved in another layout.
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         features: Tensor = self.bottleneck(self.convolutions(pixels.div_(255.0).sub_(0.5)))
         return features.tanh()
