@@ -33,6 +33,8 @@ ALONE = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
 """Tasks that SAC solves by itself."""
 HARD = ("metaworld/window-close-v3",)
 """Tasks that it does not solve in the same steps."""
+MANIPULATION = ("metaworld/drawer-open-v3",)
+"""Tasks that offline learning from mixed data solves in part."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Arm:
     """Of `robopref train`, on top of the common ones."""
     data: str = ""
     """Options of `robopref collect` for the dataset that it learns from."""
+    steps: int = 0
+    """Steps of the environment, as many as the other arms' when 0."""
 
 
 SAC = ("policy=sac", "sac.discount=0.97", "sac.layer_norm=true")
@@ -64,6 +68,18 @@ ARMS = {
         HARD,
         (*SAC, "online.demonstrations_share=0", "resets.share=0.5", "resets.until=20000"),
         TEN_EXPERTS,
+    ),
+    "offline_to_online": Arm(
+        MANIPULATION,
+        (
+            "policy=iql",
+            "online.pretraining_updates=5000",
+            "evaluation.every=2500",
+            "evaluation.episodes_on_the_way=50",
+            "evaluation.episodes=50",
+        ),
+        "mix=mixed episodes=100",
+        10_000,
     ),
 }
 RECORDING = threading.Lock()
@@ -114,15 +130,19 @@ class Run:
         program = [str(Path(sys.executable).parent / "robopref"), "train"]
         if (self.folder / "config.yaml").exists():
             return [*program, f"resume={self.folder}", f"online.steps={self.steps}"]
-        evaluation = [f"evaluation.every={EVERY}", f"evaluation.episodes_on_the_way={EPISODES}"]
         arm = ARMS[self.arm]
-        return [
-            *program, *arm.options, f"env={self.task}", f"horizon={HORIZON}",
+        common = [
+            f"env={self.task}", f"horizon={HORIZON}",
             f"online.steps={self.steps}", f"online.random_steps={RANDOM_STEPS}",
-            f"online.seed={self.seed}", f"evaluation.episodes={LAST_EPISODES}", *evaluation,
+            f"online.seed={self.seed}", f"evaluation.episodes={LAST_EPISODES}",
+            f"evaluation.every={EVERY}", f"evaluation.episodes_on_the_way={EPISODES}",
             "device=cpu", f"name={self.folder.name}",
-            *([f"dataset={self._dataset()}"] if arm.data else []),
         ]  # fmt: skip
+        data = [f"dataset={self._dataset()}"] if arm.data else []
+        # Of an option given twice the arm's own counts.
+        given = [*common, *arm.options, *data]
+        options = {option.partition("=")[0]: option for option in given}
+        return [*program, *options.values()]
 
     def _dataset(self) -> Path:
         """The dataset of this run's arm and task, recorded at first use."""
@@ -161,7 +181,7 @@ def main() -> None:
     """Makes the runs, two at a time, and writes what is finished after each."""
     parser = argument_parser(__doc__.splitlines()[0], "online")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--tasks", default=",".join(ALONE + HARD))
+    parser.add_argument("--tasks", default=",".join(ALONE + HARD + MANIPULATION))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -172,7 +192,7 @@ def main() -> None:
     if options.quick:
         arms, tasks = [arm for arm in arms if arm != "sb3"], tasks[:1]
     runs = [
-        Run(arm, task, seed, steps)
+        Run(arm, task, seed, ARMS[arm].steps or steps)
         for seed in range(seeds)
         for arm in arms
         for task in ARMS[arm].tasks
