@@ -212,7 +212,7 @@ def test_evaluate_films(robopref, tmp_path):
         (["train", "dataset=toy.hdf5", "preferences=a.parquet"], "learns from rewards, not from"),
         (
             ["train", "dataset=toy.hdf5", "policy=oppo", "preferences=a", "rewards=zero"],
-            "leave out env=, rewards= and best_episodes=",
+            "leave out env=, rewards=, best_episodes= and images",
         ),
         (["train", "dataset=toy.hdf5", "policy=oppo", "preferences=none.parquet"], "no such file"),
         (["train", "dataset=toy.hdf5", "best_episodes=0"], "best_episodes=0.0: must lie in (0, 1]"),
