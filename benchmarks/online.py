@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from peers.environments import peer_python
 from results import argument_parser, write_results
@@ -54,20 +55,23 @@ SAC = ("policy=sac", "sac.discount=0.97", "sac.layer_norm=true")
 ANSWERS = (*SAC, "rewards=learned", "ask.session_every=2500", "ask.budget=500")
 TEN_EXPERTS = "mix=expert episodes=10"
 ARMS = {
-    "sac": Arm(ALONE + HARD, SAC),
+    "sac": Arm(ALONE, SAC),
     "sb3": Arm(ALONE),
     "learned": Arm(ALONE, (*ANSWERS, "ask.strategy=uniform")),
     "disagreement": Arm(ALONE[:1], (*ANSWERS, "ask.strategy=disagreement")),
+    "alone": Arm(HARD, SAC, steps=30_000),
     # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
     "rlpd": Arm(
         HARD,
         ("policy=rlpd", "rlpd.discount=0.97", "rlpd.critics=2", "rlpd.critic_steps=1"),
         TEN_EXPERTS,
+        30_000,
     ),
     "reset": Arm(
         HARD,
         (*SAC, "online.demonstrations_share=0", "resets.share=0.5", "resets.until=20000"),
         TEN_EXPERTS,
+        30_000,
     ),
     "offline_to_online": Arm(
         MANIPULATION,
@@ -122,8 +126,9 @@ class Run:
                 return []
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             points = [(line["step"], line["success"]) for line in lines]
-            points = [point for point in points if point[0] < self.steps]
-            points.append((self.steps, float(np.mean(json.loads(last.read_text())["success_any"]))))
+            steps = int(OmegaConf.load(self.folder / "config.yaml").online.steps)
+            points = [point for point in points if point[0] < steps]
+            points.append((steps, float(np.mean(json.loads(last.read_text())["success_any"]))))
         return points if points and points[-1][0] >= self.steps else []
 
     def _own(self) -> list[str]:
