@@ -1,9 +1,13 @@
-"""Labels pairs of segments of a dataset with a scripted teacher, who reads the true reward.
+"""Labels pairs of segments of a dataset: people in a browser, or a scripted teacher.
+
+`robopref label FILE` serves a page on which people compare videos; `robopref label FILE --help` has
+its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward.
 
 Teachers are those of B-Pref: oracle, mistake, noisy, skip, myopic, equal; every irrationality is
 an option of its own. A teacher that skips pairs leaves fewer labels than pairs.
 
 Examples:
+  robopref label button.hdf5
   robopref label dataset=button.hdf5 output=button.parquet
   robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
   robopref label dataset=button.hdf5 labeler=myopic segment_length=50
@@ -64,10 +68,21 @@ class LabelConfig:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the command with the given Hydra overrides."""
+    """Runs the command with the given Hydra overrides; with a file as its first word, the page."""
+    if arguments and is_for_people(arguments[0]):
+        from robopref.cli import label_page
+
+        first, *rest = arguments
+        label_page.main([first if "=" in first else f"dataset={first}", *rest])
+        return
     for name, preset in TEACHERS.items():
         register(f"labeler/{name}", preset)
     run("label", LabelConfig, arguments, label)
+
+
+def is_for_people(first: str) -> bool:
+    """Whether a command line that starts so is for the label page."""
+    return first.startswith("resume=") or ("=" not in first and not first.startswith("-"))
 
 
 def label(config: LabelConfig) -> None:

@@ -26,7 +26,7 @@ from robopref.errors import InputError
 
 COMMANDS = {
     "collect": ("robopref.cli.collect", "record demonstrations of mixed quality"),
-    "label": ("robopref.cli.label", "label pairs with a scripted teacher"),
+    "label": ("robopref.cli.label", "label pairs: people in a browser, or a scripted teacher"),
     "transfer": ("robopref.cli.transfer", "label a task from another task's preferences"),
     "train-reward": ("robopref.cli.train_reward", "learn a reward from preferences"),
     "train": ("robopref.cli.train", "train a policy on a dataset"),

@@ -27,18 +27,21 @@ def video_speed(env_id: str, env_kwargs: Mapping[str, Any]) -> float | None:
     return FRAMES_PER_SECOND * EVERY / steps_per_second if steps_per_second else None
 
 
-def write_mp4(path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECOND) -> None:
+def write_mp4(
+    path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECOND, preset: str = "slow"
+) -> None:
     """Writes H.264 that browsers play, atomically.
 
     Args:
         path: the file.
         frames: (frames, height, width, 3), height and width even.
         fps: frames per second.
+        preset: x264's trade of time for size.
     """
     from imageio_ffmpeg import write_frames
 
     height, width = frames.shape[1:3]
-    options = ["-crf", "26", "-preset", "slow", "-threads", "1", "-movflags", "+faststart"]
+    options = ["-crf", "26", "-preset", preset, "-threads", "1", "-movflags", "+faststart"]
     with atomic_path(path) as temporary:
         writer = write_frames(
             temporary,

@@ -1,0 +1,1 @@
+"""The label page: people compare videos of the robot, in a browser or in a terminal."""

@@ -1,0 +1,233 @@
+"""A reward that learns while people answer: how good it is by now, and what to ask next.
+
+Every so many answers a process of its own fits a reward to them. Some pairs, the same ones every
+time, are held out; their share that the reward gets right is the curve that the page shows. With an
+active strategy the reward also chooses the next questions.
+
+    python -m robopref.label.learner FOLDER    # the process: reads a request, writes a result
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.robomimic import load_dataset
+from robopref.data.segments import all_segments, whole_episodes
+from robopref.errors import InputError
+from robopref.evaluation.reward_quality import label_accuracy
+from robopref.files import read_json, write_json
+from robopref.label.export import preferences_of
+from robopref.label.questions import PAIR, Piece, Question, piece_of
+from robopref.label.store import Store
+from robopref.preferences.active import UNIFORM, check_strategy
+from robopref.preferences.dataset import Preferences, load_preferences, save_preferences
+from robopref.preferences.queries import Pairs
+from robopref.processes import one_thread
+from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.questions import choose_pairs
+from robopref.rewards.registry import make_reward
+from robopref.rewards.relabel import relabel
+from robopref.seeding import numpy_generator
+from robopref.structures import Segments
+
+LABELS, REQUEST, RESULT, CURVE = "labels.parquet", "request.json", "result.json", "curve.json"
+HELD_OUT = 5
+"""One pair in so many is held out."""
+FLAT = 0.01
+"""How much the held-out accuracy has to rise to count as better."""
+
+
+@dataclass
+class LearningConfig:
+    """When the reward learns, and what it asks."""
+
+    strategy: str = UNIFORM
+    """Which pairs are asked: uniform, k_center, disagreement, entropy, mutual_information, thompson
+    or volume_removal. The first ones are uniform."""
+    every: int = 25
+    """Answers between two fits; 0 learns nothing."""
+    stop_when_flat: int = 0
+    """Ends the questions after so many fits without a better held-out accuracy; 0 never does."""
+    epochs: int = 50
+    """Passes over the labels in one fit."""
+
+    def __post_init__(self) -> None:
+        check_strategy(self.strategy)
+        for name in ("every", "stop_when_flat"):
+            if getattr(self, name) < 0:
+                raise InputError(f"learning.{name}={getattr(self, name)}: must be at least 0")
+        if self.epochs < 1:
+            raise InputError(f"learning.epochs={self.epochs}: must be at least 1")
+        if self.strategy != UNIFORM and not self.every:
+            raise InputError(f"learning.strategy={self.strategy}: needs learning.every above 0")
+
+
+class Learner:
+    """Watches the answers from a thread, and lets the reward learn in a process."""
+
+    def __init__(
+        self,
+        config: LearningConfig,
+        store: Store,
+        dataset: TrajectoryDataset,
+        path: Path,
+        segment_length: int,
+        budget: int,
+        text: str,
+        folder: Path,
+        seed: int,
+    ) -> None:
+        """
+        Args:
+            config: when and how.
+            store: has the answers, and gets the questions.
+            dataset: that is labelled.
+            path: its file.
+            segment_length: of the pairs, 0 for whole episodes.
+            budget: questions in all.
+            text: of the questions that are added.
+            folder: where requests, results and the curve lie.
+            seed: seed of fits and choices.
+        """
+        self.config, self._store, self._dataset, self._folder = config, store, dataset, folder
+        self._request = {
+            "dataset": str(path.absolute()), "segment_length": segment_length, "seed": seed,
+            "strategy": config.strategy, "epochs": config.epochs,
+        }  # fmt: skip
+        self._budget, self._text = budget, text
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = folder / CURVE
+        self.curve: list[dict[str, float]] = read_json(curve) if curve.exists() else []
+        """`answers` and held-out `accuracy` after each fit."""
+        self._answered, self._ended = threading.Event(), False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tried = int(self.curve[-1]["answers"]) if self.curve else 0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def on_answer(self) -> None:
+        """To be called after each answer."""
+        self._answered.set()
+
+    def summary(self) -> dict[str, Any]:
+        """What the page shows."""
+        return {"curve": self.curve, "strategy": self.config.strategy}
+
+    def close(self) -> None:
+        """Ends thread and process."""
+        self._ended = True
+        if self._process is not None:
+            self._process.kill()
+        self._answered.set()
+        self._thread.join(timeout=5.0)
+
+    def _watch(self) -> None:
+        while not self._ended:
+            self._answered.wait()
+            self._answered.clear()
+            try:
+                self._fit_if_due()
+            except Exception:  # the page goes on without the curve
+                logging.getLogger(__name__).exception("the reward could not be fitted")
+
+    def _fit_if_due(self) -> None:
+        preferences = preferences_of(self._store.answers(), self._dataset)
+        due = self.config.every and len(preferences) >= self._tried + self.config.every
+        if self._ended or not due:
+            return
+        self._tried = len(preferences)
+        questions = self._store.questions()
+        asked = [q.pieces for q in questions if q.kind == PAIR and not q.repeats]
+        left = max(self._budget - len(questions), 0) if self.config.strategy != UNIFORM else 0
+        save_preferences(self._folder / LABELS, preferences)
+        write_json(
+            self._folder / REQUEST,
+            {
+                **self._request,
+                "asked": [[tuple(vars(piece).values()) for piece in pair] for pair in asked],
+                "count": min(self.config.every, left),
+            },
+        )
+        (self._folder / RESULT).unlink(missing_ok=True)
+        command = [sys.executable, "-m", "robopref.label.learner", str(self._folder)]
+        self._process = subprocess.Popen(command, start_new_session=True)
+        if self._process.wait() or self._ended:
+            return
+        result = read_json(self._folder / RESULT)
+        self.curve.append({"answers": len(preferences), "accuracy": result["accuracy"]})
+        write_json(self._folder / CURVE, self.curve)
+        if is_flat([point["accuracy"] for point in self.curve], self.config.stop_when_flat):
+            self._store.close_open_questions()
+        elif result["pairs"]:
+            added = [tuple(Piece(*piece) for piece in pair) for pair in result["pairs"]]
+            self._store.add_questions([Question(PAIR, self._text, pair) for pair in added])
+
+
+def is_flat(accuracies: list[float], fits: int) -> bool:
+    """Whether the last `fits` accuracies bring nothing beyond the best one before; never for 0."""
+    if not fits or len(accuracies) <= fits:
+        return False
+    return max(accuracies[-fits:]) < max(accuracies[:-fits]) + FLAT
+
+
+def held_out(preferences: Preferences) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(B,): pairs that no fit sees, the same ones however many there are and whichever side is
+    the first.
+    """
+    sides = [
+        np.stack(list(vars(side).values()), axis=1).tolist()
+        for side in (preferences.first, preferences.second)
+    ]
+    names = [repr(sorted(pair)).encode() for pair in zip(*sides, strict=True)]
+    return np.array([zlib.crc32(name) % HELD_OUT == 0 for name in names], dtype=bool)
+
+
+def fit(folder: Path) -> None:
+    """Fits a reward to the labels in `folder`, tests it, and chooses pairs; writes the result."""
+    request = read_json(folder / REQUEST)
+    dataset = load_dataset(request["dataset"], images=False)
+    preferences = load_preferences(folder / LABELS)
+    config = BradleyTerryConfig(epochs=request["epochs"])
+    seed, apart = request["seed"], held_out(preferences)
+    judged = apart & (preferences.labels != 0.5)
+    accuracy, model = 0.5, None
+    try:
+        if judged.any():
+            tested = make_reward(config, dataset, seed)
+            tested.fit(preferences[~apart], dataset, seed)
+            rewards = relabel(dataset, tested).mean
+            accuracy = label_accuracy(rewards, preferences[judged], dataset)
+        if request["count"]:
+            model = make_reward(config, dataset, seed)
+            model.fit(preferences, dataset, seed)
+    except InputError as error:  # such as all answers alike: nothing to learn from yet
+        print(f"robopref: no reward from {len(preferences)} labels yet ({error})", file=sys.stderr)
+        model = None
+    pairs: list[Any] = []
+    if request["count"]:
+        length = request["segment_length"]
+        segments = all_segments(dataset, length) if length else whole_episodes(dataset)
+        table = np.array(request["asked"], dtype=np.int64).reshape(-1, 2, 3)
+        asked: Pairs = (Segments(*table[:, 0].T), Segments(*table[:, 1].T))
+        chosen = choose_pairs(
+            request["strategy"] if model else UNIFORM, dataset, segments, request["count"],
+            numpy_generator(seed, f"after {len(preferences)}"), model, asked,
+        )  # fmt: skip
+        pieces = [[piece_of(side, i) for side in chosen] for i in range(request["count"])]
+        pairs = [[list(vars(piece).values()) for piece in pair] for pair in pieces]
+    write_json(folder / RESULT, {"accuracy": accuracy, "pairs": pairs})
+
+
+if __name__ == "__main__":
+    one_thread()
+    fit(Path(sys.argv[1]))

@@ -1,0 +1,382 @@
+"""Questions, leases and answers in a database: SQLite in a file, or PostgreSQL by address.
+
+Every question has as many places as people are to answer it. A place is leased to one person at a
+time and comes back when the lease runs out. An answer is one transaction, and is acknowledged after
+its commit; the page's own number of an answer makes a repeated delivery harmless. Undone answers
+stay in the table, marked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    create_engine,
+    event,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, aliased
+
+from robopref.errors import InputError
+from robopref.label.questions import Question
+from robopref.label.tables import LONGEST_NAME, Annotator, Asked, Base, Given, Place, Project
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A question in a person's hands."""
+
+    place: int
+    question: Question
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stored answer that was not undone."""
+
+    question_id: int
+    question: Question
+    annotator: str
+    answer: dict[str, Any]
+    reason: str
+    response_time_s: float | None
+    created_at: datetime
+
+
+class TakenError(Exception):
+    """The question is no longer this person's."""
+
+
+class BusyError(Exception):
+    """The database cannot write now: full disk, or no connection. Nothing was stored."""
+
+
+class Store:
+    """The database of one project."""
+
+    def __init__(self, url: str, dataset: str, lease_s: float = 600.0) -> None:
+        """
+        Args:
+            url: SQLAlchemy's, such as `sqlite:///labels.db` or
+                `postgresql+psycopg://user@host/labels`.
+            dataset: fingerprint of the dataset that is labelled.
+            lease_s: seconds that a person has for a question.
+
+        Raises:
+            InputError: if the database cannot be opened or belongs to another dataset.
+        """
+        self._lease = timedelta(seconds=lease_s)
+        try:
+            self._sqlite = make_url(url).get_backend_name() == "sqlite"
+            self._engine = create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
+            if self._sqlite:
+                event.listen(self._engine, "connect", _set_up_sqlite)
+            Base.metadata.create_all(self._engine)
+        except (SQLAlchemyError, ArgumentError, ImportError, ModuleNotFoundError) as error:
+            raise InputError(
+                f"database={_without_password(url)}: cannot be opened ({_first_line(error)}); give "
+                "sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+            ) from error
+        # SQLite has one writer, and those that wait for it sleep for longer and longer; taking
+        # turns here costs less.
+        self._turn = threading.Lock()
+        with self._transaction() as session:
+            project = session.get(Project, 1)
+            if project is None:
+                session.add(Project(id=1, dataset=dataset))
+            elif project.dataset != dataset:
+                raise InputError(
+                    f"database={_without_password(url)}: holds labels of dataset "
+                    f"{project.dataset}, not of {dataset}; give the project a database of its own"
+                )
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def add_questions(
+        self, questions: Sequence[Question], people: Sequence[int] | None = None
+    ) -> None:
+        """Appends questions, in order.
+
+        Args:
+            questions: what is asked.
+            people: how many are to answer each; one when None.
+        """
+        with self._transaction() as session:
+            rows = [
+                Asked(
+                    kind=question.kind,
+                    text=question.text,
+                    attribute=question.attribute,
+                    pieces=json.dumps([tuple(vars(piece).values()) for piece in question.pieces]),
+                    repeats=question.repeats,
+                )
+                for question in questions
+            ]
+            session.add_all(rows)
+            session.flush()
+            for row, count in zip(rows, people or [1] * len(rows), strict=True):
+                session.add_all(Place(question_id=row.id) for _ in range(count))
+
+    def questions(self) -> list[Question]:
+        """All questions so far, in order."""
+        with self._transaction() as session:
+            return [row.question for row in session.scalars(select(Asked).order_by(Asked.id))]
+
+    def annotator(self, name: str) -> int:
+        """Number of the person of that name, who is added when new."""
+        with self._transaction() as session:
+            return _annotator(session, name).id
+
+    def new_token(self, name: str) -> str:
+        """A new secret of a person, in place of an older one; only its hash is kept."""
+        token = secrets.token_urlsafe(24)
+        with self._transaction() as session:
+            _annotator(session, name).token_hash = _hash(token)
+        return token
+
+    def annotator_of(self, token: str) -> tuple[int, str] | None:
+        """Number and name of the person with that secret."""
+        with self._transaction() as session:
+            found = session.scalar(select(Annotator).where(Annotator.token_hash == _hash(token)))
+            return (found.id, found.name) if found else None
+
+    def next_question(self, annotator: int, now: datetime | None = None) -> Leased | None:
+        """Leases the first open question to a person; the one that they have, if they have one."""
+        now = _naive(now or datetime.now(UTC))
+        with self._transaction() as session:
+            own = session.scalar(
+                select(Place).where(
+                    Place.annotator_id == annotator,
+                    Place.answered.is_(False),
+                    Place.lease_until >= now,
+                )
+            )
+            place = own or session.scalar(self._open(annotator, now))
+            if place is None:
+                return None
+            place.annotator_id, place.lease_until = annotator, now + self._lease
+            return self._leased(session, place)
+
+    def upcoming(self, annotator: int, count: int) -> list[Question]:
+        """The questions that would come next."""
+        with self._transaction() as session:
+            statement = self._open(annotator, _naive(datetime.now(UTC)), count, lock=False)
+            places = session.scalars(statement).all()
+            return [self._leased(session, place).question for place in places]
+
+    def answer(
+        self,
+        annotator: int,
+        place_id: int,
+        client_id: str,
+        answer: dict[str, Any],
+        response_time_s: float | None = None,
+        reason: str = "",
+    ) -> None:
+        """Stores an answer; delivering it again changes nothing.
+
+        Raises:
+            TakenError: if the place is another person's by now, or has another answer.
+            BusyError: if nothing can be written.
+        """
+        try:
+            self._store_answer(annotator, place_id, client_id, answer, response_time_s, reason)
+        except IntegrityError:  # the same delivery arrived twice at once
+            self._store_answer(annotator, place_id, client_id, answer, response_time_s, reason)
+
+    def _store_answer(
+        self,
+        annotator: int,
+        place_id: int,
+        client_id: str,
+        answer: dict[str, Any],
+        response_time_s: float | None,
+        reason: str,
+    ) -> None:
+        with self._transaction() as session:
+            known = session.scalar(select(Given).where(Given.client_id == client_id))
+            if known is not None:
+                if known.annotator_id != annotator or known.place_id != place_id:
+                    raise TakenError
+                return
+            place = session.get(Place, place_id, with_for_update=not self._sqlite)
+            if place is None or place.annotator_id != annotator or place.answered:
+                raise TakenError
+            place.answered = True
+            session.add(
+                Given(
+                    place_id=place_id,
+                    question_id=place.question_id,
+                    annotator_id=annotator,
+                    client_id=client_id,
+                    answer=json.dumps(answer),
+                    reason=reason,
+                    response_time_s=response_time_s,
+                    created_at=_naive(datetime.now(UTC)),
+                )
+            )
+
+    def question_of(self, annotator: int, place_id: int) -> Question | None:
+        """The question of a place that is this person's."""
+        with self._transaction() as session:
+            place = session.get(Place, place_id)
+            if place is None or place.annotator_id != annotator:
+                return None
+            return self._leased(session, place).question
+
+    def undo(self, annotator: int) -> Leased | None:
+        """Takes back a person's last answer and leases its question to them again."""
+        with self._transaction() as session:
+            last = session.scalar(
+                select(Given)
+                .where(Given.annotator_id == annotator, Given.undone.is_(False))
+                .order_by(Given.id.desc())
+                .limit(1)
+            )
+            if last is None:
+                return None
+            session.execute(  # the question that they have now goes back
+                update(Place)
+                .where(Place.annotator_id == annotator, Place.answered.is_(False))
+                .values(annotator_id=None, lease_until=None)
+            )
+            last.undone = True
+            place = session.get_one(Place, last.place_id)
+            place.answered = False
+            place.lease_until = _naive(datetime.now(UTC)) + self._lease
+            return self._leased(session, place)
+
+    def progress(self, annotator: int) -> tuple[int, int]:
+        """Answers of a person, and answers that all questions still lack."""
+        with self._transaction() as session:
+            given = select(func.count()).select_from(Given).where(
+                Given.annotator_id == annotator, Given.undone.is_(False)
+            )  # fmt: skip
+            left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
+            return session.scalar(given) or 0, session.scalar(left) or 0
+
+    def close_open_questions(self) -> None:
+        """Asks nothing more: drops the places that nobody has taken."""
+        with self._transaction() as session:
+            for place in session.scalars(
+                select(Place).where(Place.answered.is_(False), Place.annotator_id.is_(None))
+            ):
+                session.delete(place)
+
+    def answers(self) -> list[Answer]:
+        """All answers that stand, in the order they were given."""
+        with self._transaction() as session:
+            rows = session.execute(
+                select(Given, Asked, Annotator.name)
+                .join(Asked, Asked.id == Given.question_id)
+                .join(Annotator, Annotator.id == Given.annotator_id)
+                .where(Given.undone.is_(False))
+                .order_by(Given.id)
+            )
+            return [
+                Answer(
+                    asked.id,
+                    asked.question,
+                    name,
+                    json.loads(given.answer),
+                    given.reason,
+                    given.response_time_s,
+                    given.created_at.replace(tzinfo=UTC),
+                )
+                for given, asked, name in rows
+            ]
+
+    def _open(self, annotator: int, now: datetime, count: int = 1, lock: bool = True) -> Any:
+        """Places that this person may take, in the order of the questions."""
+        own = aliased(Place)
+        taken = select(own.id).where(
+            own.annotator_id == annotator,
+            own.question_id == Place.question_id,
+            own.id != Place.id,  # a lease of theirs that ran out does not count
+        )
+        statement = (
+            select(Place)
+            .where(
+                Place.answered.is_(False),
+                or_(Place.annotator_id.is_(None), Place.lease_until < now),
+                ~taken.exists(),
+            )
+            .order_by(Place.id)
+            .limit(count)
+        )
+        if lock and not self._sqlite:
+            statement = statement.with_for_update(skip_locked=True, of=Place)
+        return statement
+
+    def _leased(self, session: Session, place: Place) -> Leased:
+        question = session.get_one(Asked, place.question_id).question
+        return Leased(place.id, question, (place.lease_until or datetime.min).replace(tzinfo=UTC))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        """A session that commits at the end, and only then returns."""
+        if self._sqlite:
+            self._turn.acquire()
+        try:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise BusyError(_first_line(error)) from error
+        finally:
+            if self._sqlite:
+                self._turn.release()
+
+
+def _set_up_sqlite(connection: Any, record: Any) -> None:
+    cursor = connection.cursor()
+    # A commit is on the disk when it returns, and readers do not wait for it.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _annotator(session: Session, name: str) -> Annotator:
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(f"annotator {name[:20]!r}: a name has 1 to {LONGEST_NAME} letters")
+    found = session.scalar(select(Annotator).where(Annotator.name == name))
+    if found is None:
+        found = Annotator(name=name)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _naive(moment: datetime) -> datetime:
+    """UTC without a zone, as both databases keep it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url.split("@")[-1]
