@@ -90,20 +90,19 @@ class QuestionsConfig:
         for kind in self.kinds:
             if kind not in TEXTS:
                 raise InputError(
-                    f"questions.kinds: {kind} is no kind of question; choose from "
-                    f"{', '.join(TEXTS)}"
+                    f"ask.kinds: {kind} is no kind of question; choose from {', '.join(TEXTS)}"
                 )
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise InputError("questions.kinds: name each kind once, and at least one")
+            raise InputError("ask.kinds: name each kind once, and at least one")
         if self.text and len(self.kinds) > 1:
-            raise InputError("questions.text: is for one kind of question; leave it out")
+            raise InputError("ask.text: is for one kind of question; leave it out")
         if ATTRIBUTE in self.kinds and not all(self.attributes):
-            raise InputError("questions.attributes: needs names, such as [gentler,faster]")
+            raise InputError("ask.attributes: needs names, such as [gentler,faster]")
         if self.ranking_size < 3 or self.people < 2:
-            raise InputError("questions: ranking_size must be at least 3 and people at least 2")
+            raise InputError("ask: ranking_size must be at least 3 and people at least 2")
         for name in ("repeat_share", "overlap"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"questions.{name}={getattr(self, name)}: must lie in [0, 1]")
+                raise InputError(f"ask.{name}={getattr(self, name)}: must lie in [0, 1]")
 
 
 def make_questions(
@@ -131,7 +130,7 @@ def make_questions(
     needed = max(_size(kind, config) for kind in turns)
     if needed > len(segments):
         raise InputError(
-            f"questions: one needs {needed} different segments, and the dataset has "
+            f"ask.kinds: one needs {needed} different segments, and the dataset has "
             f"{len(segments)}; give a shorter segment_length"
         )
     questions: list[Question] = []

@@ -105,7 +105,7 @@ def test_what_answers_say_about_pairs() -> None:
         ({"kinds": ["pair", "score"], "text": "?"}, "is for one kind"),
         ({"kinds": ["attribute"], "attributes": [""]}, "needs names"),
         ({"ranking_size": 2}, "ranking_size must be at least 3"),
-        ({"overlap": 1.5}, "questions.overlap=1.5"),
+        ({"overlap": 1.5}, "ask.overlap=1.5"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

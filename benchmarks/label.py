@@ -1,0 +1,212 @@
+"""The label page under load, and how soon a person sees something.
+
+200 simulated people answer 10,000 questions over HTTP at a real server, on SQLite and on a real
+PostgreSQL; each thinks for a while, 3 s on average. Latency is that of a stored answer together
+with the next question. What the server exports is compared with what it acknowledged. Then a real
+browser opens a session over 200 episodes of Meta-World.
+
+    python benchmarks/label.py [--quick] [--json results/label.json]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than cores collapse
+
+import asyncio
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+
+from results import argument_parser, write_results
+
+ROBOPREF = str(Path(sys.executable).parent / "robopref")
+THINKING_S = 3.0
+BROWSER = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+def collect(folder: Path, env: str, episodes: int, horizon: int, mix: str) -> Path:
+    """Records a dataset."""
+    path = folder / f"{env.split('/')[-1]}.hdf5"
+    options = [f"env={env}", mix, f"episodes={episodes}", f"horizon={horizon}", f"output={path}"]
+    subprocess.run([ROBOPREF, "collect", *options], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+class Server:
+    """A `robopref label` process."""
+
+    def __init__(self, folder: Path, name: str, *options: str) -> None:
+        self.folder, log = folder / "runs" / "label" / name, folder / f"{name}.log"
+        command = [ROBOPREF, "label", *options, f"name={name}", "port=0", "learning.every=0"]
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        while not (links := re.findall(r"http://\S+", log.read_text())):
+            if self._process.poll() is not None:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.01)
+        self.started = time.monotonic()
+        time.sleep(1.0 if "people" in command[4] else 0.0)
+        links = re.findall(r"http://\S+", log.read_text())
+        self.links = [re.sub(r"//[^:]+:", "//127.0.0.1:", link) for link in links]
+
+    def stop(self) -> list[dict[str, Any]]:
+        """Ends it; returns the exported answers."""
+        self._process.send_signal(signal.SIGINT)
+        if self._process.wait():
+            raise RuntimeError(f"{self.folder}: ended with {self._process.returncode}")
+        answers: list[dict[str, Any]] = pq.read_table(self.folder / "answers.parquet").to_pylist()
+        return answers
+
+
+async def person(link: str, seed: int, acknowledged: list[int], times: list[float]) -> int:
+    """One person: answers until no question is left. Returns the errors that they met."""
+    rng, errors = np.random.default_rng(seed), 0
+    address = link.rsplit("/a/", 1)[0]
+    limits = httpx.Limits(max_connections=1)
+    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=60.0) as client:
+        await asyncio.sleep(rng.uniform(0.0, THINKING_S))  # not all in the same moment
+        await client.get(link)
+        question = (await client.post("/api/next", json={})).json()
+        while question:
+            await asyncio.sleep(rng.exponential(THINKING_S))
+            choice = str(rng.choice(["first", "second", "equal"]))
+            body = {
+                "place": question["place"], "client_id": f"person-{seed}-{question['place']}",
+                "answer": {"choice": choice}, "response_time_s": 1.0,
+            }  # fmt: skip
+            begun = time.perf_counter()
+            response = await client.post("/api/answers", json=body)
+            times.append(time.perf_counter() - begun)
+            if response.status_code == 200:
+                acknowledged.append(question["place"])
+                question = response.json()["next"]
+            else:
+                errors += 1
+                question = (await client.post("/api/next", json={})).json()
+    return errors
+
+
+def load(folder: Path, dataset: Path, database: str, people: int, questions: int) -> dict[str, Any]:
+    """Lets everybody answer everything; returns a row of figures."""
+    name = "postgresql" if database else "sqlite"
+    names = ",".join(f"p{number}" for number in range(people))
+    options = [f"people=[{names}]", "host=0.0.0.0", f"questions={questions}", "ask.repeat_share=0"]
+    server = Server(
+        folder, name, str(dataset), *options, *([f"database={database}"] if database else [])
+    )
+    while len(server.links) < people + 1:
+        time.sleep(0.1)
+        log = (folder / f"{name}.log").read_text()
+        server.links = [
+            re.sub(r"//[^:]+:", "//127.0.0.1:", link) for link in re.findall(r"http://\S+", log)
+        ]
+    acknowledged: list[int] = []
+    times: list[float] = []
+
+    async def everybody() -> int:
+        links = server.links[1:]
+        found = [person(link, seed, acknowledged, times) for seed, link in enumerate(links)]
+        return sum(await asyncio.gather(*found))
+
+    begun = time.monotonic()
+    errors = asyncio.run(everybody())
+    seconds = time.monotonic() - begun
+    exported = Counter(row["question"] for row in server.stop())
+    # Without overlap a question has one place, of the same number.
+    lost = len(set(acknowledged) - set(exported))
+    doubled = sum(count - 1 for count in exported.values()) + len(acknowledged) - len(exported)
+    milliseconds = 1_000.0 * np.percentile(times, [50, 99, 100])
+    return {
+        "database": name,
+        "people": people,
+        "answers": sum(exported.values()),
+        "errors": errors,
+        "lost_or_doubled": lost + doubled,
+        "median_ms": round(float(milliseconds[0]), 1),
+        "p99_ms": round(float(milliseconds[1]), 1),
+        "longest_ms": round(float(milliseconds[2]), 1),
+        "answers_per_second": round(len(times) / seconds, 1),
+    }
+
+
+def see(folder: Path, episodes: int) -> dict[str, float]:
+    """Seconds until the first question's videos are on the screen, and from a key to the next."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    dataset = collect(folder, "metaworld/button-press-v3", episodes, 100, "mix=mixed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER)
+        page = browser.new_page()
+        server = Server(folder, "seen", str(dataset), "questions=60")
+        page.goto(server.links[0])
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        first = time.monotonic() - server.started
+        following = []
+        for _ in range(30):
+            page.wait_for_timeout(1_500)  # a person looks
+            following.append(page.evaluate(NEXT_QUESTION_MS))
+        browser.close()
+        server.stop()
+    return {"first_video_s": round(first, 2), "next_question_ms": round(np.median(following), 1)}
+
+
+NEXT_QUESTION_MS = """() => new Promise((done) => {
+  const before = document.body.dataset.ready, begun = performance.now();
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+  const look = () => document.body.dataset.ready === before
+    ? requestAnimationFrame(look) : done(performance.now() - begun);
+  look();
+})"""
+"""From the key until the next question's videos show."""
+
+
+def main() -> None:
+    """Measures and writes."""
+    options = argument_parser(__doc__.splitlines()[0], "label").parse_args()
+    people, questions = (20, 400) if options.quick else (200, 10_000)
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from tests.label.postgres import PrivatePostgres
+
+    table = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        walks = collect(folder, "toy/point-mass-v0", 150, 12, "mix=expert")
+        table.append(load(folder, walks, "", people, questions))
+        print(table[-1], flush=True)
+        with PrivatePostgres() as database:
+            table.append(load(folder, walks, database, people, questions))
+        print(table[-1], flush=True)
+        seen = see(folder, 50 if options.quick else 200)
+    headline = {
+        "answers": min(row["answers"] for row in table),
+        "errors": sum(row["errors"] for row in table),
+        "lost_or_doubled": sum(row["lost_or_doubled"] for row in table),
+        "p99_ms": max(row["p99_ms"] for row in table),
+        **seen,
+    }
+    for metric, value in headline.items():
+        print(f"{metric}: {value}")
+    write_results(options.json, headline, table, ["fastapi", "sqlalchemy", "uvicorn"])
+
+
+if __name__ == "__main__":
+    main()
