@@ -234,6 +234,7 @@ def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
+        listener.listen(512)  # whoever opens the link at once waits instead of failing
     except OSError as error:
         raise InputError(
             f"host={config.host} port={config.port}: cannot be served on ({error.strerror}); "
