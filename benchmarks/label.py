@@ -54,6 +54,7 @@ class Server:
     def __init__(self, folder: Path, name: str, *options: str) -> None:
         self.folder, log = folder / "runs" / "label" / name, folder / f"{name}.log"
         command = [ROBOPREF, "label", *options, f"name={name}", "port=0", "learning.every=0"]
+        begun = time.monotonic()
         with log.open("w") as output:
             self._process = subprocess.Popen(
                 command, cwd=folder, stdout=output, stderr=subprocess.STDOUT
@@ -63,7 +64,7 @@ class Server:
                 raise RuntimeError(log.read_text())
             time.sleep(0.01)
         self.started = time.monotonic()
-        time.sleep(1.0 if "people" in command[4] else 0.0)
+        self.start_s = self.started - begun
         links = re.findall(r"http://\S+", log.read_text())
         self.links = [re.sub(r"//[^:]+:", "//127.0.0.1:", link) for link in links]
 
@@ -84,7 +85,7 @@ async def person(link: str, seed: int, acknowledged: list[int], times: list[floa
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=60.0) as client:
         await asyncio.sleep(rng.uniform(0.0, THINKING_S))  # not all in the same moment
         await client.get(link)
-        question = (await client.post("/api/next", json={})).json()
+        question = (await client.post("/api/next", json={})).json()["next"]
         while question:
             await asyncio.sleep(rng.exponential(THINKING_S))
             choice = str(rng.choice(["first", "second", "equal"]))
@@ -100,7 +101,7 @@ async def person(link: str, seed: int, acknowledged: list[int], times: list[floa
                 question = response.json()["next"]
             else:
                 errors += 1
-                question = (await client.post("/api/next", json={})).json()
+                question = (await client.post("/api/next", json={})).json()["next"]
     return errors
 
 
@@ -148,7 +149,9 @@ def load(folder: Path, dataset: Path, database: str, people: int, questions: int
 
 
 def see(folder: Path, episodes: int) -> dict[str, float]:
-    """Seconds until the first question's videos are on the screen, and from a key to the next."""
+    """Seconds from the command to the page's address, and from there until the first question's
+    videos are on the screen; and milliseconds from a key to the next question's videos.
+    """
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -166,7 +169,11 @@ def see(folder: Path, episodes: int) -> dict[str, float]:
             following.append(page.evaluate(NEXT_QUESTION_MS))
         browser.close()
         server.stop()
-    return {"first_video_s": round(first, 2), "next_question_ms": round(np.median(following), 1)}
+    return {
+        "start_s": round(server.start_s, 2),
+        "first_video_s": round(first, 2),
+        "next_question_ms": round(np.median(following), 1),
+    }
 
 
 NEXT_QUESTION_MS = """() => new Promise((done) => {

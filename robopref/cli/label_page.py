@@ -47,6 +47,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 EXPORT_EVERY_S = 2.0
+FIRST_VIDEOS_S = 15.0
+"""How long to wait for the first question's videos before the address is shown."""
 OWNER = "owner"
 
 
@@ -130,21 +132,26 @@ def label(config: LabelPageConfig) -> None:
     from robopref.preferences.dataset import check_dataset, load_preferences
 
     path = existing_file(config.dataset)
-    dataset = load_dataset(path, images=False)
-    earlier = load_preferences(config.preferences) if config.preferences else None
-    if earlier is not None:
-        check_dataset(earlier, dataset)
     with run_folder("label", config.name, config) as folder:
-        url = config.database or f"sqlite:///{(folder / 'labels.db').absolute()}"
-        store = Store(url, dataset.fingerprint, config.lease_s)
+        videos = None
+        if config.serve:  # first, since these processes take a while to start
+            videos = VideoCache(path, folder / "videos", config.video_workers)
         try:
+            dataset = load_dataset(path, images=False)
+            earlier = load_preferences(config.preferences) if config.preferences else None
+            if earlier is not None:
+                check_dataset(earlier, dataset)
+            url = config.database or f"sqlite:///{(folder / 'labels.db').absolute()}"
+            store = Store(url, dataset.fingerprint, config.lease_s)
             if not store.questions():
                 _fill(config, store, dataset, earlier)
-            if config.serve:
-                _ask(config, store, dataset, path, folder, earlier)
+            if videos is not None:
+                _ask(config, store, videos, dataset, path, folder, earlier)
             pairs = export(store.answers(), dataset, folder, earlier)
-        finally:
             store.close()
+        finally:
+            if videos is not None:
+                videos.close()
     print(f"{folder / PREFERENCES}: {pairs} labelled pairs")
 
 
@@ -173,9 +180,14 @@ def _fill(config: LabelPageConfig, store: Any, dataset: Any, earlier: Any) -> No
 
 
 def _ask(
-    config: LabelPageConfig, store: Any, dataset: Any, path: Path, folder: Path, earlier: Any
+    config: LabelPageConfig,
+    store: Any,
+    videos: VideoCache,
+    dataset: Any,
+    path: Path,
+    folder: Path,
+    earlier: Any,
 ) -> None:
-    videos = VideoCache(path, dataset.fingerprint, folder / "videos", config.video_workers)
     learner = Learner(
         config.learning, store, dataset, path, config.segment_length, config.questions,
         config.ask.text or TEXTS[PAIR], folder / "learning", config.seed,
@@ -191,6 +203,10 @@ def _ask(
         if config.terminal:
             ask_in_terminal(store, videos, config.annotator, folder)
         else:
+            for question in store.upcoming(
+                store.annotator(config.annotator), 1
+            ):  # so that the page opens with pictures
+                videos.wait(question.pieces, FIRST_VIDEOS_S)
             access = Access(store, config.host, config.annotator)
             labelling = Labelling(
                 store, videos, access, path.name, config.instructions, bool(config.certificate),
@@ -200,7 +216,6 @@ def _ask(
     finally:
         stop()
         learner.close()
-        videos.close()
 
 
 def _exporting(changed: threading.Event, write: Callable[[], object]) -> Callable[[], None]:
@@ -266,6 +281,7 @@ def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
             limit_concurrency=2_000,
         )  # fmt: skip
     )
+    labelling.ending = lambda: server.should_exit
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.run(sockets=[listener])

@@ -19,7 +19,7 @@ TEXTS: Mapping[str, str] = {
     PAIR: "Which robot does the task better?",
     RANKING: "Put the videos in order, the best first.",
     SCORE: "How well does the robot do the task?",
-    TRIPLET: "Which of the two is closer to the one above?",
+    TRIPLET: "Which is closer to A: B or C?",
     SUCCESS: "Does the robot succeed, and when?",
     ATTRIBUTE: "Which robot is {attribute}?",
 }

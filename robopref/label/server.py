@@ -28,9 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from robopref.errors import InputError
 from robopref.label.access import COOKIE, Access, Guard, Person
-from robopref.label.questions import BEST_SCORE, Piece, check_answer
+from robopref.label.questions import BEST_SCORE, Piece
 from robopref.label.statistics import annotator_statistics
-from robopref.label.store import BusyError, Leased, Store, TakenError
+from robopref.label.store import BusyError, Store, TakenError
 from robopref.label.videos import FRAMES_PER_SECOND, VideoCache, frame_step
 
 STATIC = Path(__file__).parent / "static"
@@ -68,27 +68,30 @@ class Labelling:
     learning: Callable[[], dict[str, Any]] = dict
     """Gives what the reward learned from the answers so far."""
     on_answer: Callable[[], None] = lambda: None
+    ending: Callable[[], bool] = lambda: False
+    """Whether the server is about to end, so that nothing is to be waited for."""
     _visible: dict[int, set[Piece]] = field(default_factory=lambda: defaultdict(set))
     """Pieces that each person may see."""
 
-    def shown(self, person: Person, leased: Leased | None) -> dict[str, Any] | None:
-        """A leased question as the page gets it, its videos and the next ones' under way."""
-        if leased is None:
-            return None
-        pieces = list(leased.question.pieces)
-        coming = [q.pieces for q in self.store.upcoming(person.id, AHEAD)]
-        following = [piece for question in coming for piece in question]
+    def turn(self, person: Person) -> dict[str, Any]:
+        """What the page shows next, its videos and the following ones' under way."""
+        turn = self.store.turn(person.id, AHEAD)
+        pieces = list(turn.leased.question.pieces) if turn.leased else []
+        following = [piece for question in turn.coming for piece in question.pieces]
         self._visible[person.id].update(pieces, following)
         self.videos.prepare([*pieces, *following])
-        return {
-            "place": leased.place,
-            "kind": leased.question.kind,
-            "text": leased.question.text,
-            "attribute": leased.question.attribute,
-            "until": leased.until.isoformat(),
-            "items": [_item(piece) for piece in pieces],
-            "coming": [_address(piece) for piece in following],
-        }
+        shown = None
+        if turn.leased is not None:
+            shown = {
+                "place": turn.leased.place,
+                "kind": turn.leased.question.kind,
+                "text": turn.leased.question.text,
+                "attribute": turn.leased.question.attribute,
+                "until": turn.leased.until.isoformat(),
+                "items": [_item(piece) for piece in pieces],
+                "coming": [_address(piece) for piece in following],
+            }
+        return {"answered": turn.answered, "left": turn.left, "next": shown}
 
     def may_see(self, person: Person, piece: Piece) -> bool:
         """Whether a video belongs to a question that the person has, had, or is going to have."""
@@ -163,48 +166,36 @@ def create_app(labelling: Labelling) -> FastAPI:
 
     @app.get("/api/session")
     def session(who: Who) -> dict[str, Any]:
-        answered, left = store.progress(who.id)
         return {
             "annotator": who.name,
             "owner": who.owner,
             "title": labelling.title,
             "instructions": labelling.instructions,
             "best_score": BEST_SCORE,
-            "answered": answered,
-            "left": left,
         }
 
     @app.post("/api/next")
-    def following(who: Who) -> Response:
-        question = labelling.shown(who, store.next_question(who.id))
-        return JSONResponse(question) if question else Response(status_code=204)
+    def following(who: Who) -> dict[str, Any]:
+        return labelling.turn(who)
 
     @app.post("/api/answers")
     def answer(who: Who, given: AnswerIn) -> dict[str, Any]:
-        question = store.question_of(who.id, given.place)
-        if question is None:
-            raise HTTPException(409, "the question has gone to somebody else")
-        try:
-            check_answer(question, given.answer)
-        except InputError as error:
-            raise HTTPException(422, str(error)) from error
         try:
             store.answer(
                 who.id, given.place, given.client_id, given.answer, given.response_time_s,
                 given.reason,
             )  # fmt: skip
+        except InputError as error:
+            raise HTTPException(422, str(error)) from error
         except TakenError as error:
             raise HTTPException(409, "the question has gone to somebody else") from error
         labelling.on_answer()
-        answered, left = store.progress(who.id)
-        following = labelling.shown(who, store.next_question(who.id))
-        return {"stored": True, "answered": answered, "left": left, "next": following}
+        return {"stored": True, **labelling.turn(who)}
 
     @app.post("/api/undo")
     def undo(who: Who) -> dict[str, Any]:
-        question = labelling.shown(who, store.undo(who.id))
-        answered, left = store.progress(who.id)
-        return {"answered": answered, "left": left, "next": question}
+        store.undo(who.id)
+        return labelling.turn(who)
 
     @app.get("/api/statistics")
     def statistics(who: Who) -> dict[str, Any]:
@@ -221,6 +212,8 @@ def create_app(labelling: Labelling) -> FastAPI:
             raise HTTPException(404, "no such video")
         waited = 0.0
         while (path := _made(labelling, piece)) is None and waited < LONGEST_WAIT_S:
+            if labelling.ending():
+                break
             await asyncio.sleep(0.05)
             waited += 0.05
         if path is None:

@@ -31,7 +31,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLA
 from sqlalchemy.orm import Session, aliased
 
 from robopref.errors import InputError
-from robopref.label.questions import Question
+from robopref.label.questions import Question, check_answer
 from robopref.label.tables import LONGEST_NAME, Annotator, Asked, Base, Given, Place, Project
 
 
@@ -42,6 +42,18 @@ class Leased:
     place: int
     question: Question
     until: datetime
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a person sees after an answer."""
+
+    leased: Leased | None
+    coming: list[Question]
+    answered: int
+    """Answers of the person."""
+    left: int
+    """Answers that all questions still lack."""
 
 
 @dataclass(frozen=True)
@@ -158,27 +170,34 @@ class Store:
 
     def next_question(self, annotator: int, now: datetime | None = None) -> Leased | None:
         """Leases the first open question to a person; the one that they have, if they have one."""
-        now = _naive(now or datetime.now(UTC))
         with self._transaction() as session:
-            own = session.scalar(
-                select(Place).where(
-                    Place.annotator_id == annotator,
-                    Place.answered.is_(False),
-                    Place.lease_until >= now,
-                )
-            )
-            place = own or session.scalar(self._open(annotator, now))
-            if place is None:
-                return None
-            place.annotator_id, place.lease_until = annotator, now + self._lease
-            return self._leased(session, place)
+            return self._lease_next(session, annotator, _naive(now or datetime.now(UTC)))
 
     def upcoming(self, annotator: int, count: int) -> list[Question]:
-        """The questions that would come next."""
+        """The open questions that a person could be asked, the first ones first."""
         with self._transaction() as session:
             statement = self._open(annotator, _naive(datetime.now(UTC)), count, lock=False)
             places = session.scalars(statement).all()
             return [self._leased(session, place).question for place in places]
+
+    def turn(self, annotator: int, ahead: int) -> Turn:
+        """`next_question`, with what comes after it and how far the person is, at once.
+
+        Args:
+            annotator: the person.
+            ahead: how many of the following questions to look at.
+        """
+        now = _naive(datetime.now(UTC))
+        with self._transaction() as session:
+            leased = self._lease_next(session, annotator, now)
+            session.flush()
+            places = session.scalars(self._open(annotator, now, ahead, lock=False)).all()
+            coming = [self._leased(session, place).question for place in places]
+            given = select(func.count()).select_from(Given).where(
+                Given.annotator_id == annotator, Given.undone.is_(False)
+            )  # fmt: skip
+            left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
+            return Turn(leased, coming, session.scalar(given) or 0, session.scalar(left) or 0)
 
     def answer(
         self,
@@ -192,6 +211,7 @@ class Store:
         """Stores an answer; delivering it again changes nothing.
 
         Raises:
+            InputError: if it is no answer to the question.
             TakenError: if the place is another person's by now, or has another answer.
             BusyError: if nothing can be written.
         """
@@ -218,6 +238,7 @@ class Store:
             place = session.get(Place, place_id, with_for_update=not self._sqlite)
             if place is None or place.annotator_id != annotator or place.answered:
                 raise TakenError
+            check_answer(self._leased(session, place).question, answer)
             place.answered = True
             session.add(
                 Given(
@@ -231,14 +252,6 @@ class Store:
                     created_at=_naive(datetime.now(UTC)),
                 )
             )
-
-    def question_of(self, annotator: int, place_id: int) -> Question | None:
-        """The question of a place that is this person's."""
-        with self._transaction() as session:
-            place = session.get(Place, place_id)
-            if place is None or place.annotator_id != annotator:
-                return None
-            return self._leased(session, place).question
 
     def undo(self, annotator: int) -> Leased | None:
         """Takes back a person's last answer and leases its question to them again."""
@@ -261,15 +274,6 @@ class Store:
             place.answered = False
             place.lease_until = _naive(datetime.now(UTC)) + self._lease
             return self._leased(session, place)
-
-    def progress(self, annotator: int) -> tuple[int, int]:
-        """Answers of a person, and answers that all questions still lack."""
-        with self._transaction() as session:
-            given = select(func.count()).select_from(Given).where(
-                Given.annotator_id == annotator, Given.undone.is_(False)
-            )  # fmt: skip
-            left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
-            return session.scalar(given) or 0, session.scalar(left) or 0
 
     def close_open_questions(self) -> None:
         """Asks nothing more: drops the places that nobody has taken."""
@@ -301,6 +305,20 @@ class Store:
                 )
                 for given, asked, name in rows
             ]
+
+    def _lease_next(self, session: Session, annotator: int, now: datetime) -> Leased | None:
+        own = session.scalar(
+            select(Place).where(
+                Place.annotator_id == annotator,
+                Place.answered.is_(False),
+                Place.lease_until >= now,
+            )
+        )
+        place = own or session.scalar(self._open(annotator, now))
+        if place is None:
+            return None
+        place.annotator_id, place.lease_until = annotator, now + self._lease
+        return self._leased(session, place)
 
     def _open(self, annotator: int, now: datetime, count: int = 1, lock: bool = True) -> Any:
         """Places that this person may take, in the order of the questions."""

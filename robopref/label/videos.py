@@ -1,4 +1,4 @@
-"""Videos of pieces of episodes: made once, in background processes, kept as files by their content.
+"""Videos of pieces of episodes: made once, in background processes, and kept as files.
 
 A picture comes from the simulator, put into the recorded states; else from the recording's own
 camera; else it is a drawing of how hand and object move.
@@ -6,9 +6,9 @@ camera; else it is a drawing of how hand and object move.
 
 from __future__ import annotations
 
-import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -77,7 +77,9 @@ class Source:
         if self._env is None and not self._env_failed:
             try:
                 env_id, kwargs = recorded_env(env_args, episode.observations, images=False)
-                env = make_env(env_id, **{**kwargs, "render_mode": "rgb_array"})
+                with warnings.catch_warnings():  # of those that cannot render
+                    warnings.simplefilter("ignore")
+                    env = make_env(env_id, **{**kwargs, "render_mode": "rgb_array"})
                 env.reset(seed=0)
                 if not hasattr(env.unwrapped, "set_state"):
                     raise InputError(f"env={env_id}: cannot restore states")
@@ -100,22 +102,21 @@ class Source:
 
 
 class VideoCache:
-    """Files of one dataset's videos in a folder, made by background processes when asked for."""
+    """A dataset's videos as files in a folder, made by background processes when asked for."""
 
-    def __init__(self, dataset: Path, fingerprint: str, folder: Path, workers: int = 2) -> None:
+    def __init__(self, dataset: Path, folder: Path, workers: int = 2) -> None:
         """
         Args:
             dataset: the HDF5 file.
-            fingerprint: the dataset's; files of another one are not taken for its own.
-            folder: where the videos lie.
+            folder: where the videos lie; of this dataset alone.
             workers: processes; they start at once.
         """
-        self._folder = folder / hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._futures: dict[Piece, Future[None]] = {}
         # Not fork: OpenMP and OpenGL do not survive it.
         self._pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), _start_worker, (dataset, self._folder)
+            workers, get_context("spawn"), _start_worker, (dataset, folder)
         )
         with interrupts_ignored():
             for _ in range(workers):
@@ -142,11 +143,17 @@ class VideoCache:
                 raise InputError(f"video {piece.key}: cannot be made ({error})") from error
         return path if path.exists() else None
 
+    def wait(self, pieces: Iterable[Piece], seconds: float) -> None:
+        """Has the videos made, and waits for them, but no longer than so."""
+        self.prepare(chosen := list(pieces))
+        futures = [self._futures[piece] for piece in chosen if piece in self._futures]
+        wait(futures, timeout=seconds)
+
     def close(self) -> None:
         """Ends the processes."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for process in list((self._pool._processes or {}).values()):
             process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _file(self, piece: Piece) -> Path:
         return self._folder / f"{piece.key}.mp4"

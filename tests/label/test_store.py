@@ -47,7 +47,8 @@ def test_questions_come_in_order_and_end(either: Store) -> None:
     assert [answer.question for answer in stored] == pairs(3)
     assert stored[0].answer == FIRST and stored[0].reason == "why"
     assert stored[0].response_time_s == 1.5 and stored[0].annotator == "ana"
-    assert either.progress(ana) == (3, 0)
+    turn = either.turn(ana, 3)
+    assert (turn.leased, turn.coming, turn.answered, turn.left) == (None, [], 3, 0)
 
 
 def test_two_people_never_have_the_same_question(either: Store) -> None:
@@ -97,6 +98,10 @@ def test_delivering_again_changes_nothing(either: Store) -> None:
     for _ in range(3):
         either.answer(ana, leased.place, "answer-1", FIRST)
     assert len(either.answers()) == 1
+    with pytest.raises(InputError, match="is none to a pair question"):
+        following = either.next_question(ana)
+        assert following is not None
+        either.answer(ana, following.place, "answer-0", {"score": 3})
     with pytest.raises(TakenError):  # another answer to the same
         either.answer(ana, leased.place, "answer-2", FIRST)
     with pytest.raises(TakenError):  # another person's number

@@ -3,11 +3,11 @@ const $ = (id) => document.getElementById(id);
 const QUEUE = "robopref-answers"; // answers that the server has not acknowledged
 const ANSWERS = {
   pair: [["first", "Left", "←"], ["equal", "Equal", "↓"], ["second", "Right", "→"]],
-  triplet: [["first", "Left", "←"], ["equal", "Equal", "↓"], ["second", "Right", "→"]],
+  triplet: [["first", "B", "←"], ["equal", "Equal", "↓"], ["second", "C", "→"]],
 };
 ANSWERS.attribute = ANSWERS.pair;
 const KEYS = [
-  ["← ↓ →", "left, equal, right"], ["1 … 9", "choose a rank, or a score"],
+  ["← ↓ →", "left (B), equal, right (C)"], ["1 … 9", "choose a rank, or a score"],
   ["Enter", "send a ranking or a score"], ["y, n", "success at this moment, failure"],
   ["s", "skip"], ["u", "undo the last answer"], ["space", "play or pause"],
   [", .", "one picture back, one on"], ["- +", "slower, faster"], ["v", "side by side, overlaid, in turns"],
@@ -22,7 +22,6 @@ async function call(path, body) {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
   const response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
-  if (response.status === 204) return null;
   const content = await response.json().catch(() => ({}));
   if (!response.ok) throw Object.assign(new Error(content.detail || response.statusText), { status: response.status });
   return content;
@@ -52,18 +51,13 @@ async function deliver() {
       }
       notice(error.status === 409 ? "That question had gone to somebody else; here is the next." : error.message, 4000);
       queue.write(rest);
-      last = { next: await call("api/next", {}), ...(await progress()) };
+      last = await call("api/next", {});
       continue;
     }
     queue.write(rest);
     notice("");
   }
   return last;
-}
-
-async function progress() {
-  const session = await call("api/session");
-  return { answered: session.answered, left: session.left };
 }
 
 let noticeTimer = 0;
@@ -170,7 +164,7 @@ function show(question) {
 function figure(item, index) {
   const element = document.createElement("figure");
   const caption = document.createElement("figcaption");
-  const names = { pair: ["Left", "Right"], attribute: ["Left", "Right"], triplet: ["Compare with", "Left", "Right"] };
+  const names = { pair: ["Left", "Right"], attribute: ["Left", "Right"], triplet: ["A", "B", "C"] };
   const name = (names[state.question.kind] || [])[index] || (state.question.kind === "ranking" ? `Video ${index + 1}` : "");
   caption.append(Object.assign(document.createElement("span"), { textContent: name }));
   caption.append(Object.assign(document.createElement("span"), { textContent: `${item.steps} steps` }));
@@ -201,7 +195,9 @@ function choiceAnswers() {
 function rankingAnswers() {
   const send = button("Send the order", "Enter", () => answer({ order: state.order }));
   send.id = "send";
-  $("answers").append(button("Clear", "Backspace", () => rank(null)), send);
+  const clear = button("Clear", "Backspace", () => rank(null));
+  clear.className = "quiet";
+  $("answers").append(clear, send);
   [...$("stage").children].forEach((element, index) => {
     element.tabIndex = 0;
     element.draggable = true;
@@ -307,7 +303,7 @@ async function refresh() {
     $("annotator").textContent = state.session.annotator;
     $("instructions").textContent = state.session.instructions;
     $("instructions").hidden = !state.session.instructions;
-    return { answered: state.session.answered, left: state.session.left, next: await call("api/next", {}) };
+    return call("api/next", {});
   })());
 }
 
