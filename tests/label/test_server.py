@@ -201,6 +201,9 @@ def test_too_many_requests(away: Any) -> None:
     codes = [client.get("/api/session").status_code for _ in range(200)]
     assert codes[0] == 200 and codes[-1] == 429
     assert away("ben").get("/api/session").status_code == 200
+    stranger = away()
+    codes = [stranger.get("/a/guessed").status_code for _ in range(4_000)]
+    assert codes[0] == 403 and codes[-1] == 429
 
 
 def test_a_full_disk_is_no_lost_answer(here: TestClient, store: Store, monkeypatch: Any) -> None:
