@@ -201,8 +201,12 @@ def test_too_many_requests(away: Any) -> None:
     codes = [client.get("/api/session").status_code for _ in range(200)]
     assert codes[0] == 200 and codes[-1] == 429
     assert away("ben").get("/api/session").status_code == 200
+
+
+def test_guessing_links_has_a_limit(away: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("robopref.label.access.PEOPLE", 0.5)
     stranger = away()
-    codes = [stranger.get("/a/guessed").status_code for _ in range(4_000)]
+    codes = [stranger.get(f"/a/guess-{number}").status_code for number in range(120)]
     assert codes[0] == 403 and codes[-1] == 429
 
 
