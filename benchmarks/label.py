@@ -1,7 +1,7 @@
 """The label page under load, and how soon a person sees something.
 
 200 simulated people answer 10,000 questions over HTTP at a real server, on SQLite and on a real
-PostgreSQL; each thinks for a while, 3 s on average. Latency is that of a stored answer together
+PostgreSQL; each thinks for a while, 5 s on average. Latency is that of a stored answer together
 with the next question. What the server exports is compared with what it acknowledged. Then a real
 browser opens a session over 200 episodes of Meta-World.
 
@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from results import argument_parser, write_results
 
 ROBOPREF = str(Path(sys.executable).parent / "robopref")
-THINKING_S = 3.0
+THINKING_S = 5.0
 BROWSER = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,13 +224,17 @@ def _exporting(changed: threading.Event, write: Callable[[], object]) -> Callabl
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(EXPORT_EVERY_S):
+        took = 0.0
+        # All answers are written each time: the more there are, the less often.
+        while not ended.wait(max(EXPORT_EVERY_S, 30.0 * took)):
             if changed.is_set():
                 changed.clear()
+                begun = time.monotonic()
                 try:
                     write()
                 except Exception:  # such as a full disk: the answers are in the database
                     logging.getLogger(__name__).exception("the answers could not be written")
+                took = time.monotonic() - begun
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -141,11 +141,11 @@ class Learner:
                 logging.getLogger(__name__).exception("the reward could not be fitted")
 
     def _fit_if_due(self) -> None:
-        preferences = preferences_of(self._store.answers(), self._dataset)
-        due = self.config.every and len(preferences) >= self._tried + self.config.every
-        if self._ended or not due:
+        count = self._store.count()
+        if self._ended or not self.config.every or count < self._tried + self.config.every:
             return
-        self._tried = len(preferences)
+        self._tried = count
+        preferences = preferences_of(self._store.answers(), self._dataset)
         questions = self._store.questions()
         asked = [q.pieces for q in questions if q.kind == PAIR and not q.repeats]
         left = max(self._budget - len(questions), 0) if self.config.strategy != UNIFORM else 0
@@ -164,7 +164,7 @@ class Learner:
         if self._process.wait() or self._ended:
             return
         result = read_json(self._folder / RESULT)
-        self.curve.append({"answers": len(preferences), "accuracy": result["accuracy"]})
+        self.curve.append({"answers": count, "accuracy": result["accuracy"]})
         write_json(self._folder / CURVE, self.curve)
         if is_flat([point["accuracy"] for point in self.curve], self.config.stop_when_flat):
             self._store.close_open_questions()

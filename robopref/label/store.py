@@ -19,20 +19,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    create_engine,
-    event,
     func,
     or_,
     select,
     update,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 
 from robopref.errors import InputError
+from robopref.label.database import first_line, open_database, without_password
 from robopref.label.questions import Question, check_answer
-from robopref.label.tables import LONGEST_NAME, Annotator, Asked, Base, Given, Place, Project
+from robopref.label.tables import LONGEST_NAME, Annotator, Asked, Given, Place, Project
 
 
 @dataclass(frozen=True)
@@ -92,17 +90,8 @@ class Store:
             InputError: if the database cannot be opened or belongs to another dataset.
         """
         self._lease = timedelta(seconds=lease_s)
-        try:
-            self._sqlite = make_url(url).get_backend_name() == "sqlite"
-            self._engine = create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
-            if self._sqlite:
-                event.listen(self._engine, "connect", _set_up_sqlite)
-            Base.metadata.create_all(self._engine)
-        except (SQLAlchemyError, ArgumentError, ImportError, ModuleNotFoundError) as error:
-            raise InputError(
-                f"database={_without_password(url)}: cannot be opened ({_first_line(error)}); give "
-                "sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-            ) from error
+        self._engine = open_database(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
         # SQLite has one writer, and those that wait for it sleep for longer and longer; taking
         # turns here costs less.
         self._turn = threading.Lock()
@@ -112,7 +101,7 @@ class Store:
                 session.add(Project(id=1, dataset=dataset))
             elif project.dataset != dataset:
                 raise InputError(
-                    f"database={_without_password(url)}: holds labels of dataset "
+                    f"database={without_password(url)}: holds labels of dataset "
                     f"{project.dataset}, not of {dataset}; give the project a database of its own"
                 )
 
@@ -147,7 +136,7 @@ class Store:
 
     def questions(self) -> list[Question]:
         """All questions so far, in order."""
-        with self._transaction() as session:
+        with self._transaction(writes=False) as session:
             return [row.question for row in session.scalars(select(Asked).order_by(Asked.id))]
 
     def annotator(self, name: str) -> int:
@@ -164,7 +153,7 @@ class Store:
 
     def annotator_of(self, token: str) -> tuple[int, str] | None:
         """Number and name of the person with that secret."""
-        with self._transaction() as session:
+        with self._transaction(writes=False) as session:
             found = session.scalar(select(Annotator).where(Annotator.token_hash == _hash(token)))
             return (found.id, found.name) if found else None
 
@@ -175,10 +164,9 @@ class Store:
 
     def upcoming(self, annotator: int, count: int) -> list[Question]:
         """The open questions that a person could be asked, the first ones first."""
-        with self._transaction() as session:
-            statement = self._open(annotator, _naive(datetime.now(UTC)), count, lock=False)
-            places = session.scalars(statement).all()
-            return [self._leased(session, place).question for place in places]
+        with self._transaction(writes=False) as session:
+            found = session.execute(self._open(annotator, _naive(datetime.now(UTC)), count))
+            return [asked.question for _, asked in found]
 
     def turn(self, annotator: int, ahead: int) -> Turn:
         """`next_question`, with what comes after it and how far the person is, at once.
@@ -191,8 +179,8 @@ class Store:
         with self._transaction() as session:
             leased = self._lease_next(session, annotator, now)
             session.flush()
-            places = session.scalars(self._open(annotator, now, ahead, lock=False)).all()
-            coming = [self._leased(session, place).question for place in places]
+            following = session.execute(self._open(annotator, now, ahead))
+            coming = [asked.question for _, asked in following]
             given = select(func.count()).select_from(Given).where(
                 Given.annotator_id == annotator, Given.undone.is_(False)
             )  # fmt: skip
@@ -238,7 +226,7 @@ class Store:
             place = session.get(Place, place_id, with_for_update=not self._sqlite)
             if place is None or place.annotator_id != annotator or place.answered:
                 raise TakenError
-            check_answer(self._leased(session, place).question, answer)
+            check_answer(session.get_one(Asked, place.question_id).question, answer)
             place.answered = True
             session.add(
                 Given(
@@ -273,7 +261,7 @@ class Store:
             place = session.get_one(Place, last.place_id)
             place.answered = False
             place.lease_until = _naive(datetime.now(UTC)) + self._lease
-            return self._leased(session, place)
+            return _leased(place, session.get_one(Asked, place.question_id))
 
     def close_open_questions(self) -> None:
         """Asks nothing more: drops the places that nobody has taken."""
@@ -283,45 +271,56 @@ class Store:
             ):
                 session.delete(place)
 
+    def count(self) -> int:
+        """How many answers stand."""
+        with self._transaction(writes=False) as session:
+            rows = select(func.count()).select_from(Given).where(Given.undone.is_(False))
+            return session.scalar(rows) or 0
+
     def answers(self) -> list[Answer]:
         """All answers that stand, in the order they were given."""
-        with self._transaction() as session:
+        columns = (
+            Given.question_id, Given.annotator_id, Given.answer, Given.reason,
+            Given.response_time_s, Given.created_at,
+        )  # fmt: skip
+        with self._transaction(writes=False) as session:
+            asked = {row.id: row.question for row in session.scalars(select(Asked))}
+            names = {row.id: row.name for row in session.scalars(select(Annotator))}
             rows = session.execute(
-                select(Given, Asked, Annotator.name)
-                .join(Asked, Asked.id == Given.question_id)
-                .join(Annotator, Annotator.id == Given.annotator_id)
-                .where(Given.undone.is_(False))
-                .order_by(Given.id)
+                select(*columns).where(Given.undone.is_(False)).order_by(Given.id)
+            ).all()
+        return [
+            Answer(
+                row.question_id,
+                asked[row.question_id],
+                names[row.annotator_id],
+                json.loads(row.answer),
+                row.reason,
+                row.response_time_s,
+                row.created_at.replace(tzinfo=UTC),
             )
-            return [
-                Answer(
-                    asked.id,
-                    asked.question,
-                    name,
-                    json.loads(given.answer),
-                    given.reason,
-                    given.response_time_s,
-                    given.created_at.replace(tzinfo=UTC),
-                )
-                for given, asked, name in rows
-            ]
+            for row in rows
+        ]
 
     def _lease_next(self, session: Session, annotator: int, now: datetime) -> Leased | None:
-        own = session.scalar(
-            select(Place).where(
+        own = session.execute(
+            select(Place, Asked)
+            .join(Asked, Asked.id == Place.question_id)
+            .where(
                 Place.annotator_id == annotator,
                 Place.answered.is_(False),
                 Place.lease_until >= now,
             )
-        )
-        place = own or session.scalar(self._open(annotator, now))
-        if place is None:
+        ).first()
+        found = own or session.execute(self._open(annotator, now, 1, lock=True)).first()
+        if found is None:
             return None
+        place, asked = found
         place.annotator_id, place.lease_until = annotator, now + self._lease
-        return self._leased(session, place)
+        return _leased(place, asked)
 
-    def _open(self, annotator: int, now: datetime, count: int = 1, lock: bool = True) -> Any:
-        """Places that this person may take, in the order of the questions."""
+    def _open(self, annotator: int, now: datetime, count: int, lock: bool = False) -> Any:
+        """Places that this person may take and their questions, in the order of these."""
         own = aliased(Place)
         taken = select(own.id).where(
             own.annotator_id == annotator,
@@ -329,7 +328,8 @@ class Store:
             own.id != Place.id,  # a lease of theirs that ran out does not count
         )
         statement = (
-            select(Place)
+            select(Place, Asked)
+            .join(Asked, Asked.id == Place.question_id)
             .where(
                 Place.answered.is_(False),
                 or_(Place.annotator_id.is_(None), Place.lease_until < now),
@@ -342,31 +342,24 @@ class Store:
             statement = statement.with_for_update(skip_locked=True, of=Place)
         return statement
 
-    def _leased(self, session: Session, place: Place) -> Leased:
-        question = session.get_one(Asked, place.question_id).question
-        return Leased(place.id, question, (place.lease_until or datetime.min).replace(tzinfo=UTC))
-
     @contextmanager
-    def _transaction(self) -> Iterator[Session]:
+    def _transaction(self, writes: bool = True) -> Iterator[Session]:
         """A session that commits at the end, and only then returns."""
-        if self._sqlite:
+        takes_turns = self._sqlite and writes
+        if takes_turns:
             self._turn.acquire()
         try:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except OperationalError as error:
-            raise BusyError(_first_line(error)) from error
+            raise BusyError(first_line(error)) from error
         finally:
-            if self._sqlite:
+            if takes_turns:
                 self._turn.release()
 
 
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    # A commit is on the disk when it returns, and readers do not wait for it.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _leased(place: Place, asked: Asked) -> Leased:
+    return Leased(place.id, asked.question, (place.lease_until or datetime.min).replace(tzinfo=UTC))
 
 
 def _annotator(session: Session, name: str) -> Annotator:
@@ -387,14 +380,3 @@ def _hash(token: str) -> str:
 def _naive(moment: datetime) -> datetime:
     """UTC without a zone, as both databases keep it."""
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
-def _without_password(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url.split("@")[-1]
