@@ -6,6 +6,7 @@ evaluation has 20 episodes, those on the way 10. All learners have discount 0.97
 have 200 steps; robopref's SAC also layer norm, which stable-baselines3 lacks.
 
     python benchmarks/online.py [--quick] [--arms sac,learned] [--steps 40000] [--json FILE]
+    python benchmarks/online.py --figure assets/online.png    # from what the JSON file has
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -182,6 +184,46 @@ def tabulate(runs: Sequence[Run]) -> tuple[list[dict[str, object]], dict[str, fl
     return table, {name: round(float(np.mean(values)), 3) for name, values in last.items()}
 
 
+COLOURS = {
+    "sac": "#1f5fbf", "alone": "#1f5fbf", "sb3": "#999999", "learned": "#c0392b",
+    "disagreement": "#e08e2b", "rlpd": "#2a8f4f", "reset": "#8e44ad", "offline_to_online": "#2a8f4f",
+}  # fmt: skip
+NAMES = {
+    "sac": "SAC", "alone": "SAC", "sb3": "stable-baselines3's SAC", "learned": "SAC, 500 answers",
+    "disagreement": "the same, by disagreement", "rlpd": "RLPD, 10 demonstrations",
+    "reset": "SAC, dataset reset", "offline_to_online": "IQL, offline first",
+}  # fmt: skip
+
+
+def draw(table: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws success against steps: a panel for each task, a thin line for each seed."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    tasks = list(dict.fromkeys(row["task"] for row in table))
+    figure, axes = pyplot.subplots(
+        1, len(tasks), figsize=(3.4 * len(tasks), 2.9), sharey=True, layout="constrained"
+    )
+    for axis, task in zip(np.atleast_1d(axes), tasks, strict=True):
+        axis.set_title(task.split("/")[-1].removesuffix("-v3").replace("-", " "))
+        for arm in dict.fromkeys(row["arm"] for row in table if row["task"] == task):
+            curves = [row["curve"] for row in table if (row["arm"], row["task"]) == (arm, task)]
+            for curve in curves:
+                axis.plot(*zip(*curve, strict=True), color=COLOURS[arm], alpha=0.3, linewidth=0.8)
+            shortest = min(map(len, curves))
+            mean = np.mean([curve[:shortest] for curve in curves], axis=0)
+            label = f"{NAMES[arm]} ({len(curves)})"
+            axis.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=1.8, label=label)
+        axis.set_xlabel("steps of the environment")
+        axis.legend(fontsize=6.5, loc="upper left", frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    np.atleast_1d(axes)[0].set_ylabel("success")
+    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.25)
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
     """Makes the runs, two at a time, and writes what is finished after each."""
     parser = argument_parser(__doc__.splitlines()[0], "online")
@@ -191,7 +233,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--peers", type=Path, default=Path(".venv-peers"))
+    parser.add_argument("--figure", type=Path, help="draws what the JSON file has")
     options = parser.parse_args()
+    if options.figure:
+        draw(json.loads(options.json.read_text())["table"], options.figure)
+        return
     arms, tasks = options.arms.split(","), options.tasks.split(",")
     seeds, steps = (1, 5_000) if options.quick else (options.seeds, options.steps)
     if options.quick:
@@ -203,9 +249,15 @@ def main() -> None:
         for task in ARMS[arm].tasks
         if task in tasks
     ]
+    everything = [
+        Run(arm, task, seed, ARMS[arm].steps or steps)
+        for arm in ARMS
+        for task in ARMS[arm].tasks
+        for seed in range(seeds)
+    ]
     with ThreadPoolExecutor(options.workers) as pool:
         for _ in pool.map(lambda run: run.finish(options.peers.resolve()), runs):
-            table, headline = tabulate(runs)
+            table, headline = tabulate(everything)
             write_results(options.json, headline, table, ["torch", "metaworld", "mujoco"])
     for name, value in tabulate(runs)[1].items():
         print(f"{name}: {value}")
