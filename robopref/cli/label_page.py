@@ -2,8 +2,9 @@
 
 The page answers on this machine alone, without a login, until `host=` names another address; then
 each person of `people=` gets a link of their own. Answers are kept in a database, and written as
-preferences.parquet into the run's folder, ready for `robopref train-reward`. `resume=` goes on with
-a session; `terminal=true` asks in the terminal instead, with the videos as files.
+preferences.parquet into the run's folder at the end, or at any time by `resume=FOLDER serve=false`,
+ready for `robopref train-reward`. `resume=` goes on with a session; `terminal=true` asks in the
+terminal instead, with the videos as files.
 
 Examples:
   robopref label button.hdf5
@@ -16,13 +17,10 @@ Examples:
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +45,6 @@ except ModuleNotFoundError as error:
         f"label: needs the package {error.name}; pip install 'robopref[label]'"
     ) from error
 
-EXPORT_EVERY_S = 2.0
 FIRST_VIDEOS_S = 15.0
 """How long to wait for the first question's videos before the address is shown."""
 OWNER = "owner"
@@ -93,7 +90,7 @@ class LabelPageConfig:
     terminal: bool = False
     """Whether to ask in the terminal instead of serving a page."""
     serve: bool = True
-    """false writes the answers so far as files and ends."""
+    """false writes the answers so far as files and ends; a server may go on meanwhile."""
     seed: int = 0
     """Seed of the questions."""
     resume: str = ""
@@ -193,13 +190,6 @@ def _ask(
         config.learning, store, dataset, path, config.segment_length, config.questions,
         config.ask.text or TEXTS[PAIR], folder / "learning", config.seed,
     )  # fmt: skip
-    changed = threading.Event()
-
-    def on_answer() -> None:
-        learner.on_answer()
-        changed.set()
-
-    stop = _exporting(changed, lambda: export(store.answers(), dataset, folder, earlier))
     try:
         if config.terminal:
             ask_in_terminal(store, videos, config.annotator, folder)
@@ -211,39 +201,11 @@ def _ask(
             access = Access(store, config.host, config.annotator)
             labelling = Labelling(
                 store, videos, access, path.name, config.instructions, bool(config.certificate),
-                learner.summary, on_answer,
+                learner.summary, learner.on_answer,
             )  # fmt: skip
             _serve(config, labelling)
     finally:
-        stop()
         learner.close()
-
-
-def _exporting(changed: threading.Event, write: Callable[[], object]) -> Callable[[], None]:
-    """Writes the files soon after answers, in a thread; returns what ends it."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        took = 0.0
-        # All answers are written each time: the more there are, the less often.
-        while not ended.wait(max(EXPORT_EVERY_S, 30.0 * took)):
-            if changed.is_set():
-                changed.clear()
-                begun = time.monotonic()
-                try:
-                    write()
-                except Exception:  # such as a full disk: the answers are in the database
-                    logging.getLogger(__name__).exception("the answers could not be written")
-                took = time.monotonic() - begun
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        ended.set()
-        thread.join()
-
-    return stop
 
 
 def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
