@@ -6,6 +6,7 @@ camera; else it is a drawing of how hand and object move.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -165,6 +166,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(dataset: Path, folder: Path) -> None:
     end_with_parent()
     one_thread()
+    os.nice(10)  # answers come first
     _worker.update(source=Source(dataset), folder=folder)
 
 
