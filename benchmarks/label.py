@@ -96,7 +96,8 @@ async def person(link: str, seed: int, acknowledged: list[int], times: list[floa
             begun = time.perf_counter()
             try:
                 response = await client.post("/api/answers", json=body)
-            except httpx.TransportError:  # again, as the page does
+            except httpx.TransportError as error:  # again, as the page does
+                print(f"{type(error).__name__} {error}", file=sys.stderr)
                 errors += 1
                 response = await client.post("/api/answers", json=body)
             times.append(time.perf_counter() - begun)

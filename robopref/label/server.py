@@ -30,7 +30,7 @@ from robopref.errors import InputError
 from robopref.label.access import COOKIE, Access, Guard, Person
 from robopref.label.questions import BEST_SCORE, Piece
 from robopref.label.statistics import annotator_statistics
-from robopref.label.store import BusyError, Store, TakenError
+from robopref.label.store import BusyError, Store, TakenError, Turn
 from robopref.label.videos import FRAMES_PER_SECOND, VideoCache, frame_step
 
 STATIC = Path(__file__).parent / "static"
@@ -73,9 +73,8 @@ class Labelling:
     _visible: dict[int, set[Piece]] = field(default_factory=lambda: defaultdict(set))
     """Pieces that each person may see."""
 
-    def turn(self, person: Person) -> dict[str, Any]:
-        """What the page shows next, its videos and the following ones' under way."""
-        turn = self.store.turn(person.id, AHEAD)
+    def shown(self, person: Person, turn: Turn) -> dict[str, Any]:
+        """What the page gets of a turn; its videos and the following ones' are under way."""
         pieces = list(turn.leased.question.pieces) if turn.leased else []
         following = [piece for question in turn.coming for piece in question.pieces]
         self._visible[person.id].update(pieces, following)
@@ -176,26 +175,26 @@ def create_app(labelling: Labelling) -> FastAPI:
 
     @app.post("/api/next")
     def following(who: Who) -> dict[str, Any]:
-        return labelling.turn(who)
+        return labelling.shown(who, store.turn(who.id, AHEAD))
 
     @app.post("/api/answers")
     def answer(who: Who, given: AnswerIn) -> dict[str, Any]:
         try:
-            store.answer(
+            turn = store.answer(
                 who.id, given.place, given.client_id, given.answer, given.response_time_s,
-                given.reason,
+                given.reason, AHEAD,
             )  # fmt: skip
         except InputError as error:
             raise HTTPException(422, str(error)) from error
         except TakenError as error:
             raise HTTPException(409, "the question has gone to somebody else") from error
         labelling.on_answer()
-        return {"stored": True, **labelling.turn(who)}
+        return {"stored": True, **labelling.shown(who, turn)}
 
     @app.post("/api/undo")
     def undo(who: Who) -> dict[str, Any]:
         store.undo(who.id)
-        return labelling.turn(who)
+        return labelling.shown(who, store.turn(who.id, AHEAD))
 
     @app.get("/api/statistics")
     def statistics(who: Who) -> dict[str, Any]:

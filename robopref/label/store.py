@@ -175,17 +175,8 @@ class Store:
             annotator: the person.
             ahead: how many of the following questions to look at.
         """
-        now = _naive(datetime.now(UTC))
         with self._transaction() as session:
-            leased = self._lease_next(session, annotator, now)
-            session.flush()
-            following = session.execute(self._open(annotator, now, ahead))
-            coming = [asked.question for _, asked in following]
-            given = select(func.count()).select_from(Given).where(
-                Given.annotator_id == annotator, Given.undone.is_(False)
-            )  # fmt: skip
-            left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
-            return Turn(leased, coming, session.scalar(given) or 0, session.scalar(left) or 0)
+            return self._turn_of(session, annotator, ahead)
 
     def answer(
         self,
@@ -195,51 +186,59 @@ class Store:
         answer: dict[str, Any],
         response_time_s: float | None = None,
         reason: str = "",
-    ) -> None:
-        """Stores an answer; delivering it again changes nothing.
+        ahead: int = 0,
+    ) -> Turn:
+        """Stores an answer, and gives what comes next; delivering it again changes nothing.
 
         Raises:
             InputError: if it is no answer to the question.
             TakenError: if the place is another person's by now, or has another answer.
             BusyError: if nothing can be written.
         """
+        given = Given(
+            place_id=place_id,
+            annotator_id=annotator,
+            client_id=client_id,
+            answer=json.dumps(answer),
+            reason=reason,
+            response_time_s=response_time_s,
+            created_at=_naive(datetime.now(UTC)),
+        )
         try:
-            self._store_answer(annotator, place_id, client_id, answer, response_time_s, reason)
+            with self._transaction() as session:
+                self._keep(session, given)
+                return self._turn_of(session, annotator, ahead)
         except IntegrityError:  # the same delivery arrived twice at once
-            self._store_answer(annotator, place_id, client_id, answer, response_time_s, reason)
+            return self.turn(annotator, ahead)
 
-    def _store_answer(
-        self,
-        annotator: int,
-        place_id: int,
-        client_id: str,
-        answer: dict[str, Any],
-        response_time_s: float | None,
-        reason: str,
-    ) -> None:
-        with self._transaction() as session:
-            known = session.scalar(select(Given).where(Given.client_id == client_id))
-            if known is not None:
-                if known.annotator_id != annotator or known.place_id != place_id:
-                    raise TakenError
-                return
-            place = session.get(Place, place_id, with_for_update=not self._sqlite)
-            if place is None or place.annotator_id != annotator or place.answered:
+    def _keep(self, session: Session, given: Given) -> None:
+        known = session.scalar(select(Given).where(Given.client_id == given.client_id))
+        if known is not None:
+            if (known.annotator_id, known.place_id) != (given.annotator_id, given.place_id):
                 raise TakenError
-            check_answer(session.get_one(Asked, place.question_id).question, answer)
-            place.answered = True
-            session.add(
-                Given(
-                    place_id=place_id,
-                    question_id=place.question_id,
-                    annotator_id=annotator,
-                    client_id=client_id,
-                    answer=json.dumps(answer),
-                    reason=reason,
-                    response_time_s=response_time_s,
-                    created_at=_naive(datetime.now(UTC)),
-                )
-            )
+            return
+        place = session.get(Place, given.place_id, with_for_update=not self._sqlite)
+        if place is None or place.annotator_id != given.annotator_id or place.answered:
+            raise TakenError
+        question = session.get_one(Asked, place.question_id).question
+        check_answer(question, json.loads(given.answer))
+        place.answered, given.question_id = True, place.question_id
+        session.add(given)
+        session.flush()
+
+    def _turn_of(self, session: Session, annotator: int, ahead: int) -> Turn:
+        now = _naive(datetime.now(UTC))
+        leased = self._lease_next(session, annotator, now)
+        session.flush()
+        coming = []
+        if ahead:
+            following = session.execute(self._open(annotator, now, ahead))
+            coming = [asked.question for _, asked in following]
+        given = select(func.count()).select_from(Given).where(
+            Given.annotator_id == annotator, Given.undone.is_(False)
+        )  # fmt: skip
+        left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
+        return Turn(leased, coming, session.scalar(given) or 0, session.scalar(left) or 0)
 
     def undo(self, annotator: int) -> Leased | None:
         """Takes back a person's last answer and leases its question to them again."""

@@ -19,7 +19,7 @@ from robopref.label.questions import (
     Question,
     check_answer,
 )
-from robopref.label.store import Leased, Store
+from robopref.label.store import Store
 from robopref.label.videos import VideoCache
 
 CHOICES = {"l": "first", "r": "second", "e": "equal"}
@@ -63,17 +63,11 @@ def ask_in_terminal(
             write("the last answer is taken back" if undone else "there is none to take back")
             stored = max(stored - 1, 0)
             continue
-        _deliver(store, person, leased, given, time.monotonic() - since)
+        seconds = time.monotonic() - since
+        leased = store.answer(person, leased.place, uuid.uuid4().hex, given, seconds).leased
         stored += 1
-        leased = store.next_question(person)
     write("no question is left; thank you")
     return stored
-
-
-def _deliver(
-    store: Store, person: int, leased: Leased, given: dict[str, Any], seconds: float
-) -> None:
-    store.answer(person, leased.place, uuid.uuid4().hex, given, seconds)
 
 
 def _show(
