@@ -1,7 +1,8 @@
 """The label page under load, and how soon a person sees something.
 
 200 simulated people answer 10,000 questions over HTTP at a real server, on SQLite and on a real
-PostgreSQL; each thinks for a while, 5 s on average. Latency is that of a stored answer together
+PostgreSQL; each comes within half a minute and
+thinks for a while, 5 s on average. Latency is that of a stored answer together
 with the next question. What the server exports is compared with what it acknowledged. Then a real
 browser opens a session over 200 episodes of Meta-World.
 
@@ -29,11 +30,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from results import argument_parser, write_results
 
 ROBOPREF = str(Path(sys.executable).parent / "robopref")
-THINKING_S = 5.0
+THINKING_S, ARRIVING_S = 5.0, 30.0
 BROWSER = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -77,13 +79,19 @@ class Server:
         return answers
 
 
-async def person(link: str, seed: int, acknowledged: list[int], times: list[float]) -> int:
-    """One person: answers until no question is left. Returns the errors that they met."""
-    rng, errors = np.random.default_rng(seed), 0
+async def person(
+    link: str, seed: int, acknowledged: list[int], times: list[float]
+) -> NDArray[np.int64]:
+    """One person: answers until no question is left.
+
+    Returns (2,): answers that were refused, and connections that broke, where the answer was sent
+    again, as the page does.
+    """
+    rng, errors = np.random.default_rng(seed), np.zeros(2, dtype=np.int64)
     address = link.rsplit("/a/", 1)[0]
     limits = httpx.Limits(max_connections=1)
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=60.0) as client:
-        await asyncio.sleep(rng.uniform(0.0, THINKING_S))  # not all in the same moment
+        await asyncio.sleep(rng.uniform(0.0, ARRIVING_S))
         await client.get(link)
         question = (await client.post("/api/next", json={})).json()["next"]
         while question:
@@ -96,16 +104,15 @@ async def person(link: str, seed: int, acknowledged: list[int], times: list[floa
             begun = time.perf_counter()
             try:
                 response = await client.post("/api/answers", json=body)
-            except httpx.TransportError as error:  # again, as the page does
-                print(f"{type(error).__name__} {error}", file=sys.stderr)
-                errors += 1
+            except httpx.TransportError:
+                errors[1] += 1
                 response = await client.post("/api/answers", json=body)
             times.append(time.perf_counter() - begun)
             if response.status_code == 200:
                 acknowledged.append(question["place"])
                 question = response.json()["next"]
             else:
-                errors += 1
+                errors[0] += 1
                 question = (await client.post("/api/next", json={})).json()["next"]
     return errors
 
@@ -127,10 +134,10 @@ def load(folder: Path, dataset: Path, database: str, people: int, questions: int
     acknowledged: list[int] = []
     times: list[float] = []
 
-    async def everybody() -> int:
+    async def everybody() -> NDArray[np.int64]:
         links = server.links[1:]
         found = [person(link, seed, acknowledged, times) for seed, link in enumerate(links)]
-        return sum(await asyncio.gather(*found))
+        return np.sum(await asyncio.gather(*found), axis=0)
 
     begun = time.monotonic()
     errors = asyncio.run(everybody())
@@ -144,7 +151,8 @@ def load(folder: Path, dataset: Path, database: str, people: int, questions: int
         "database": name,
         "people": people,
         "answers": sum(exported.values()),
-        "errors": errors,
+        "errors": int(errors[0]),
+        "broken_connections": int(errors[1]),
         "lost_or_doubled": lost + doubled,
         "median_ms": round(float(milliseconds[0]), 1),
         "p99_ms": round(float(milliseconds[1]), 1),
