@@ -1,10 +1,9 @@
 """The label page under load, and how soon a person sees something.
 
 200 simulated people answer 10,000 questions over HTTP at a real server, on SQLite and on a real
-PostgreSQL; each comes within half a minute and
-thinks for a while, 5 s on average. Latency is that of a stored answer together
-with the next question. What the server exports is compared with what it acknowledged. Then a real
-browser opens a session over 200 episodes of Meta-World.
+PostgreSQL. Each comes within half a minute and thinks for a while, 5 s on average. Latency is that
+of a stored answer together with the next question. What the server exports is compared with what it
+acknowledged. Then a real browser opens a session over 200 episodes of Meta-World.
 
     python benchmarks/label.py [--quick] [--json results/label.json]
 """
