@@ -7,9 +7,13 @@ camera; else it is a drawing of how hand and object move.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +33,8 @@ from robopref.structures import Trajectory
 
 FRAMES, FRAMES_PER_SECOND, SIZE = 48, 16, 256
 """Most pictures of a video, how many a second, and their width and height."""
+MOST_CRASHES = 2
+"""How often the making of a video may end with its process before it is given up."""
 INK, PAPER, FAINT = (40, 40, 40), (250, 250, 250), (205, 205, 205)
 COLOURS = {"hand": (30, 90, 200), "object": (200, 60, 40), "goal": (30, 150, 70)}
 """RGB."""
@@ -112,23 +118,38 @@ class VideoCache:
             folder: where the videos lie; of this dataset alone.
             workers: processes; they start at once.
         """
-        self._folder = folder
+        self._dataset, self._folder, self._workers = dataset, folder, workers
         folder.mkdir(parents=True, exist_ok=True)
         self._futures: dict[Piece, Future[None]] = {}
+        self._crashes: Counter[Piece] = Counter()
+        self._lock = threading.Lock()  # the server asks from several threads
+        self._pool = self._started_pool()
+
+    def _started_pool(self) -> ProcessPoolExecutor:
         # Not fork: OpenMP and OpenGL do not survive it.
-        self._pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), _start_worker, (dataset, folder)
+        pool = ProcessPoolExecutor(
+            self._workers, get_context("spawn"), _start_worker, (self._dataset, self._folder)
         )
         with interrupts_ignored():
-            for _ in range(workers):
-                self._pool.submit(_warm_up)
+            for _ in range(self._workers):
+                pool.submit(_warm_up)
+        return pool
 
     def prepare(self, pieces: Iterable[Piece]) -> None:
-        """Has the videos made that are not there yet."""
-        for piece in pieces:
-            if piece not in self._futures and not self._file(piece).exists():
-                with interrupts_ignored():
-                    self._futures[piece] = self._pool.submit(_make, piece)
+        """Has the videos made that are not there yet; one that failed is tried again."""
+        with self._lock, interrupts_ignored():
+            for piece in pieces:
+                future = self._futures.get(piece)
+                failed = future is not None and future.done() and future.exception() is not None
+                if (future is None or failed) and not self._file(piece).exists():
+                    self._futures[piece] = self._submitted(piece)
+
+    def _submitted(self, piece: Piece) -> Future[None]:
+        try:
+            return self._pool.submit(_make, piece)
+        except BrokenProcessPool:  # one of its processes was killed, as for want of memory
+            self._pool = self._started_pool()
+            return self._pool.submit(_make, piece)
 
     def path(self, piece: Piece) -> Path | None:
         """The video's file, None while it is not made.
@@ -137,11 +158,15 @@ class VideoCache:
             InputError: if it cannot be made.
         """
         path = self._file(piece)
+        if path.exists():
+            return path
         future = self._futures.get(piece)
-        if future is not None and future.done():
-            error = future.exception()
-            if error is not None:
-                raise InputError(f"video {piece.key}: cannot be made ({error})") from error
+        error = future.exception() if future is not None and future.done() else None
+        if isinstance(error, BrokenProcessPool) and self._crashes[piece] < MOST_CRASHES:
+            self._crashes[piece] += 1
+            self.prepare([piece])
+        elif error is not None:
+            raise InputError(f"video {piece.key}: cannot be made ({error})") from error
         return path if path.exists() else None
 
     def wait(self, pieces: Iterable[Piece], seconds: float) -> None:
@@ -165,6 +190,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(dataset: Path, folder: Path) -> None:
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a later pool is started from a thread
     one_thread()
     os.nice(10)  # answers come first
     _worker.update(source=Source(dataset), folder=folder)

@@ -113,6 +113,37 @@ def test_videos_are_made_beside_and_kept(points: Path, tmp_path: Path) -> None:
     later.close()
 
 
+def test_videos_survive_their_processes(points: Path, tmp_path: Path) -> None:
+    cache = VideoCache(points, tmp_path, workers=1)
+    try:
+        cache.wait([A], 60.0)
+        for process in cache._pool._processes.values():
+            process.kill()
+        end = time.monotonic() + 60
+        cache.prepare([B])
+        while cache.path(B) is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        cache.close()
+
+
+def test_a_failed_video_is_tried_again(points: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    cache = VideoCache(points, folder, workers=1)
+    try:
+        folder.rmdir()
+        folder.write_text("")  # as a full disk: no video can be written
+        cache.wait([A], 60.0)
+        with pytest.raises(InputError, match="video 0-0-12: cannot be made"):
+            cache.path(A)
+        folder.unlink()
+        cache.wait([A], 60.0)
+        assert cache.path(A) is not None
+    finally:
+        cache.close()
+
+
 class ReadyVideos:
     """One video for all pieces."""
 

@@ -1,6 +1,7 @@
 // The label page: asks, plays the videos in step, and keeps every answer until the server has it.
 const $ = (id) => document.getElementById(id);
 const QUEUE = "robopref-answers"; // answers that the server has not acknowledged
+const REFUSED = [409, 413, 422]; // what sending again cannot mend; a proxy may say anything else
 const ANSWERS = {
   pair: [["first", "Left", "←"], ["equal", "Equal", "↓"], ["second", "Right", "→"]],
   triplet: [["first", "B", "←"], ["equal", "Equal", "↓"], ["second", "C", "→"]],
@@ -41,7 +42,7 @@ async function deliver() {
     try {
       last = await call("api/answers", answer);
     } catch (error) {
-      const again = error.status === undefined || error.status === 429 || error.status >= 500;
+      const again = ![401, ...REFUSED].includes(error.status);
       if (error.status === 401) { notice("Open the link that you were sent."); return null; }
       if (again) {
         notice("No connection: your answer is kept here and sent again.");
@@ -77,6 +78,8 @@ function videoFor(url) {
   if (!state.ready.has(url)) {
     const video = document.createElement("video");
     Object.assign(video, { src: url, muted: true, playsInline: true, preload: "auto" });
+    // Safari on phones loads no picture before it is sent to one.
+    video.addEventListener("loadedmetadata", () => { video.currentTime = 0.001; }, { once: true });
     video.addEventListener("error", () => { // being made, or the connection broke
       const tries = Number(video.dataset.tries || 0);
       if (tries > 6) { notice("A video cannot be shown; skip the question, or try again later."); return; }
@@ -104,8 +107,8 @@ function tick(stamp) {
     shown.forEach((video, index) => {
       video.closest("figure").classList.toggle("turn", index === state.turn);
       // Whole pictures, and no new seek before the last one is done: both videos stay in step.
-      const rate = state.question.items[0].frames_per_second;
-      const at = (Math.floor(Math.min(clock.time, video.duration - 0.5 / rate) * rate) + 0.5) / rate;
+      const rate = framesPerSecond();
+      const at = (Math.min(picture(), Math.round(video.duration * rate) - 1) + 0.5) / rate;
       if (Math.abs(video.currentTime - at) > 0.2 / rate && !video.seeking) video.currentTime = at;
     });
     if (document.activeElement !== $("scrub")) $("scrub").value = Math.round((1000 * clock.time) / longest());
@@ -117,6 +120,9 @@ function tick(stamp) {
   requestAnimationFrame(tick);
 }
 
+const framesPerSecond = () => state.question.items[0].frames_per_second;
+const picture = () => Math.floor(clock.time * framesPerSecond() + 1e-6); // the one on the screen
+
 function play(on) {
   clock.playing = on;
   $("play").textContent = on ? "Pause" : "Play";
@@ -124,8 +130,8 @@ function play(on) {
 
 function stepBy(frames) {
   play(false);
-  const second = 1 / state.question.items[0].frames_per_second;
-  clock.time = Math.min(Math.max(clock.time + frames * second, 0), longest());
+  const last = Math.round(longest() * framesPerSecond()) - 1;
+  clock.time = Math.min(Math.max(Math.min(picture(), last) + frames, 0), last) / framesPerSecond();
 }
 
 // ---- the question ----------------------------------------------------------------------------
@@ -249,7 +255,7 @@ function scoreAnswers() {
 function successAnswers() {
   const moment = () => {
     const item = state.question.items[0];
-    return Math.min(Math.round(clock.time * item.frames_per_second) * item.steps_per_frame, item.steps);
+    return Math.min(picture() * item.steps_per_frame, item.steps);
   };
   $("answers").append(
     button("Success at this moment", "y", () => answer({ success: true, step: moment() })),
