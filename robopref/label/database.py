@@ -11,6 +11,10 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from robopref.errors import InputError
 from robopref.label.tables import Base
 
+WRITERS = 2
+"""Transactions at once on PostgreSQL. Python runs one thread at a time, so more of them would only
+make each take longer."""
+
 
 def open_database(url: str) -> Engine:
     """Connects and makes the tables that are missing.
@@ -22,7 +26,7 @@ def open_database(url: str) -> Engine:
         InputError: if that fails.
     """
     try:
-        engine = create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)
+        engine = create_engine(url, pool_size=WRITERS, max_overflow=16)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _set_up_sqlite)
         Base.metadata.create_all(engine)

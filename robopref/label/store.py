@@ -28,7 +28,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 
 from robopref.errors import InputError
-from robopref.label.database import first_line, open_database, without_password
+from robopref.label.database import WRITERS, first_line, open_database, without_password
 from robopref.label.questions import Question, check_answer
 from robopref.label.tables import LONGEST_NAME, Annotator, Asked, Given, Place, Project
 
@@ -94,7 +94,7 @@ class Store:
         self._sqlite = self._engine.dialect.name == "sqlite"
         # SQLite has one writer, and those that wait for it sleep for longer and longer; taking
         # turns here costs less.
-        self._turn = threading.Lock()
+        self._turns = threading.BoundedSemaphore(1 if self._sqlite else WRITERS)
         with self._transaction() as session:
             project = session.get(Project, 1)
             if project is None:
@@ -344,17 +344,16 @@ class Store:
     @contextmanager
     def _transaction(self, writes: bool = True) -> Iterator[Session]:
         """A session that commits at the end, and only then returns."""
-        takes_turns = self._sqlite and writes
-        if takes_turns:
-            self._turn.acquire()
+        if writes:
+            self._turns.acquire()
         try:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except OperationalError as error:
             raise BusyError(first_line(error)) from error
         finally:
-            if takes_turns:
-                self._turn.release()
+            if writes:
+                self._turns.release()
 
 
 def _leased(place: Place, asked: Asked) -> Leased:
