@@ -16,7 +16,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from results import argument_parser, write_results
+from results import ROBOPREF, argument_parser, write_results
 
 ENV, SMALL = "toy/point-mass-v0", "[32,32]"
 OFFLINE = (
@@ -60,7 +59,6 @@ CASES = {
     ),
 }
 """Options of `robopref train`; of an option given twice the last counts."""
-ROBOPREF = str(Path(sys.executable).parent / "robopref")
 
 
 def last_of_each(options: str) -> list[str]:

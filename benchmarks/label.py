@@ -31,9 +31,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from results import argument_parser, write_results
+from results import ROBOPREF, argument_parser, write_results
 
-ROBOPREF = str(Path(sys.executable).parent / "robopref")
 THINKING_S, ARRIVING_S = 5.0, 30.0
 BROWSER = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -52,7 +51,7 @@ def collect(folder: Path, env: str, episodes: int, horizon: int, mix: str) -> Pa
 class Server:
     """A `robopref label` process."""
 
-    def __init__(self, folder: Path, name: str, *options: str) -> None:
+    def __init__(self, folder: Path, name: str, *options: str, addresses: int = 1) -> None:
         self.folder, log = folder / "runs" / "label" / name, folder / f"{name}.log"
         command = [ROBOPREF, "label", *options, f"name={name}", "port=0", "learning.every=0"]
         begun = time.monotonic()
@@ -60,13 +59,12 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=folder, stdout=output, stderr=subprocess.STDOUT
             )
-        while not (links := re.findall(r"http://\S+", log.read_text())):
+        while len(links := re.findall(r"http://\S+", log.read_text())) < addresses:
             if self._process.poll() is not None:
                 raise RuntimeError(log.read_text())
             time.sleep(0.01)
         self.started = time.monotonic()
         self.start_s = self.started - begun
-        links = re.findall(r"http://\S+", log.read_text())
         self.links = [re.sub(r"//[^:]+:", "//127.0.0.1:", link) for link in links]
 
     def stop(self) -> list[dict[str, Any]]:
@@ -121,15 +119,8 @@ def load(folder: Path, dataset: Path, database: str, people: int, questions: int
     name = "postgresql" if database else "sqlite"
     names = ",".join(f"p{number}" for number in range(people))
     options = [f"people=[{names}]", "host=0.0.0.0", f"questions={questions}", "ask.repeat_share=0"]
-    server = Server(
-        folder, name, str(dataset), *options, *([f"database={database}"] if database else [])
-    )
-    while len(server.links) < people + 1:
-        time.sleep(0.1)
-        log = (folder / f"{name}.log").read_text()
-        server.links = [
-            re.sub(r"//[^:]+:", "//127.0.0.1:", link) for link in re.findall(r"http://\S+", log)
-        ]
+    options += [f"database={database}"] if database else []
+    server = Server(folder, name, str(dataset), *options, addresses=people + 1)
     acknowledged: list[int] = []
     times: list[float] = []
 

@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 
 from peers.environments import peer_python
-from results import argument_parser, write_results
+from results import ROBOPREF, argument_parser, write_results
 from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import make_policy
 from robopref.policies.sac import SACConfig
@@ -184,7 +183,7 @@ def five_seed_speedup(updates: int) -> float:
 
     def rates(options: list[str]) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
-            command = [str(Path(sys.executable).parent / "robopref"), "train", *options]
+            command = [ROBOPREF, "train", *options]
             command += [f"dataset={SAMPLE}", f"training.updates={updates}", "device=cpu"]
             command += [f"training.log_every={updates}", f"training.checkpoint_every={updates}"]
             command += ["evaluation.episodes=0"]

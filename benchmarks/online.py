@@ -17,7 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from peers.environments import peer_python
-from results import argument_parser, write_results
+from results import ROBOPREF, argument_parser, write_results
 
 HORIZON, RANDOM_STEPS, EVERY, EPISODES, LAST_EPISODES = 200, 2_000, 5_000, 10, 20
 ALONE = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
@@ -134,7 +133,7 @@ class Run:
         return points if points and points[-1][0] >= self.steps else []
 
     def _own(self) -> list[str]:
-        program = [str(Path(sys.executable).parent / "robopref"), "train"]
+        program = [ROBOPREF, "train"]
         if (self.folder / "config.yaml").exists():
             return [*program, f"resume={self.folder}", f"online.steps={self.steps}"]
         arm = ARMS[self.arm]
@@ -158,7 +157,7 @@ class Run:
         path = Path("data") / f"{name}.hdf5"
         with RECORDING:
             if not path.exists():
-                program = [str(Path(sys.executable).parent / "robopref"), "collect", *options]
+                program = [ROBOPREF, "collect", *options]
                 program += [f"env={self.task}", f"horizon={HORIZON}", f"output={path}", "workers=1"]
                 subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
         return path

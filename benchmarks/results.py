@@ -6,11 +6,15 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from robopref.files import write_json
+
+ROBOPREF = str(Path(sys.executable).parent / "robopref")
+"""The command line program of this environment."""
 
 
 def parse_arguments(description: str, name: str) -> argparse.Namespace:

@@ -45,6 +45,20 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         ) from error
 
 
+def environment_options(
+    horizon: int = 0, cameras: Collection[str] = (), image_size: int = 84
+) -> dict[str, Any]:
+    """Arguments of an environment from a command's options; what is not given is its default.
+
+    Args:
+        horizon: steps of an episode, its own number when 0.
+        cameras: those that add pictures to the observations.
+        image_size: width and height of these, in pixels.
+    """
+    pictures = {"cameras": list(cameras), "image_size": image_size}
+    return {**({"horizon": horizon} if horizon else {}), **(pictures if cameras else {})}
+
+
 def recorded_env(
     env_args: Mapping[str, Any], observation_keys: Collection[str] = (), images: bool = True
 ) -> tuple[str, dict[str, Any]]:

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
+from robopref.environments import environment_options
 from robopref.errors import InputError
 from robopref.files import write_json
 
@@ -64,12 +65,8 @@ class CollectConfig:
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the environment; what is not given is left to its defaults."""
-        pictures = {"cameras": list(self.cameras), "image_size": self.image_size}
-        return {
-            **({"horizon": self.horizon} if self.horizon else {}),
-            **(pictures if self.cameras else {}),
-        }
+        """Arguments of the environment."""
+        return environment_options(self.horizon, self.cameras, self.image_size)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from omegaconf import MISSING
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
 from robopref.data.robomimic import load_dataset
-from robopref.environments import recorded_env
+from robopref.environments import environment_options, recorded_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import evaluate, record_video
 from robopref.files import write_json
@@ -95,10 +95,9 @@ def evaluate_policy(config: EvaluateConfig) -> None:
 
 def _environment(config: EvaluateConfig, images: bool) -> tuple[str, dict[str, Any]]:
     """Gymnasium id and arguments."""
-    env_id, env_kwargs = config.env, dict[str, Any]()
-    if config.dataset:
-        dataset = load_dataset(config.dataset, episodes=[0], images=False)
-        env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations, images)
-    elif config.cameras:
-        env_kwargs = {"cameras": list(config.cameras), "image_size": config.image_size}
-    return env_id, {**env_kwargs, **({"horizon": config.horizon} if config.horizon else {})}
+    if not config.dataset:
+        options = environment_options(config.horizon, config.cameras, config.image_size)
+        return config.env, options
+    dataset = load_dataset(config.dataset, episodes=[0], images=False)
+    env_id, env_kwargs = recorded_env(dataset.env_args, dataset.observations, images)
+    return env_id, {**env_kwargs, **environment_options(config.horizon)}

@@ -90,7 +90,7 @@ def label(config: LabelConfig) -> None:
     from datetime import UTC, datetime
 
     from robopref.data.robomimic import load_dataset
-    from robopref.data.segments import all_segments, whole_episodes
+    from robopref.data.segments import segments_of_length
     from robopref.preferences.dataset import check_dataset, load_preferences, save_preferences
     from robopref.preferences.teachers import scripted_labels
     from robopref.rewards.questions import choose_pairs
@@ -98,11 +98,7 @@ def label(config: LabelConfig) -> None:
     from robopref.seeding import numpy_generator
 
     dataset = load_dataset(config.dataset)
-    segments = (
-        all_segments(dataset, config.segment_length)
-        if config.segment_length
-        else whole_episodes(dataset)
-    )
+    segments = segments_of_length(dataset, config.segment_length)
     earlier = load_preferences(config.preferences) if config.preferences else None
     if earlier is not None:
         check_dataset(earlier, dataset)

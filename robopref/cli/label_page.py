@@ -23,13 +23,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.robomimic import load_dataset
+from robopref.data.segments import segments_of_length
 from robopref.errors import InputError
+from robopref.files import existing_file
+from robopref.preferences.active import UNIFORM
+from robopref.preferences.dataset import Preferences, check_dataset, load_preferences
+from robopref.preferences.queries import uniform_pairs
+from robopref.seeding import numpy_generator
 
 try:
     from robopref.label.access import Access, is_loopback
@@ -125,10 +132,6 @@ def main(arguments: Sequence[str]) -> None:
 
 def label(config: LabelPageConfig) -> None:
     """Asks until it is stopped, and writes what was answered."""
-    from robopref.data.robomimic import load_dataset
-    from robopref.files import existing_file
-    from robopref.preferences.dataset import check_dataset, load_preferences
-
     path = existing_file(config.dataset)
     with run_folder("label", config.name, config) as folder:
         videos = None
@@ -144,7 +147,7 @@ def label(config: LabelPageConfig) -> None:
             if not store.questions():
                 _fill(config, store, dataset, earlier)
             if videos is not None:
-                _ask(config, store, videos, dataset, path, folder, earlier)
+                _ask(config, store, videos, dataset, path, folder)
             pairs = export(store.answers(), dataset, folder, earlier)
             store.close()
         finally:
@@ -153,16 +156,17 @@ def label(config: LabelPageConfig) -> None:
     print(f"{folder / PREFERENCES}: {pairs} labelled pairs")
 
 
-def _fill(config: LabelPageConfig, store: Any, dataset: Any, earlier: Any) -> None:
+def _fill(
+    config: LabelPageConfig,
+    store: Store,
+    dataset: TrajectoryDataset,
+    earlier: Preferences | None,
+) -> None:
     """Puts the first questions into the database: all of them, unless the reward is to choose."""
-    from robopref.data.segments import all_segments, whole_episodes
-    from robopref.rewards.questions import choose_pairs
-    from robopref.seeding import numpy_generator
-
-    length, learning, ask = config.segment_length, config.learning, config.ask
-    segments = all_segments(dataset, length) if length else whole_episodes(dataset)
+    learning, ask = config.learning, config.ask
+    segments = segments_of_length(dataset, config.segment_length)
     asked = (earlier.first, earlier.second) if earlier is not None else None
-    chooses = learning.strategy != "uniform"
+    chooses = learning.strategy != UNIFORM
     if chooses and ask.kinds != [PAIR]:
         raise InputError(
             f"learning.strategy={learning.strategy}: chooses pairs; set ask.kinds=[pair]"
@@ -170,21 +174,19 @@ def _fill(config: LabelPageConfig, store: Any, dataset: Any, earlier: Any) -> No
     count = min(learning.every, config.questions) if chooses else config.questions
     rng = numpy_generator(config.seed, "questions")
     questions = make_questions(
-        segments, count, ask, rng,
-        lambda pairs: choose_pairs("uniform", dataset, segments, pairs, rng, None, asked),
-    )  # fmt: skip
+        segments, count, ask, rng, lambda pairs: uniform_pairs(segments, pairs, rng, asked)
+    )
     shared = rng.random(len(questions)) < ask.overlap
     store.add_questions(questions, np.where(shared, ask.people, 1).tolist())
 
 
 def _ask(
     config: LabelPageConfig,
-    store: Any,
+    store: Store,
     videos: VideoCache,
-    dataset: Any,
+    dataset: TrajectoryDataset,
     path: Path,
     folder: Path,
-    earlier: Any,
 ) -> None:
     learner = Learner(
         config.learning, store, dataset, path, config.segment_length, config.questions,
@@ -194,9 +196,8 @@ def _ask(
         if config.terminal:
             ask_in_terminal(store, videos, config.annotator, folder)
         else:
-            for question in store.upcoming(
-                store.annotator(config.annotator), 1
-            ):  # so that the page opens with pictures
+            owner = store.annotator(config.annotator)
+            for question in store.upcoming(owner, 1):  # so that the page opens with pictures
                 videos.wait(question.pieces, FIRST_VIDEOS_S)
             access = Access(store, config.host, config.annotator)
             labelling = Labelling(
@@ -246,7 +247,7 @@ def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
             ssl_keyfile=config.key or None,
             timeout_graceful_shutdown=2,
             limit_concurrency=2_000,
-        )  # fmt: skip
+        )
     )
     labelling.ending = lambda: server.should_exit
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

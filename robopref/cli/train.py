@@ -42,7 +42,7 @@ from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
-from robopref.environments import make_env, recorded_env
+from robopref.environments import environment_options, make_env, recorded_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
@@ -248,9 +248,7 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     prior = None
     if config.dataset:
         prior = load_dataset(config.dataset, states=with_states, images=config.images)
-    env_kwargs: dict[str, Any] = {"horizon": config.horizon} if config.horizon else {}
-    if config.images:
-        env_kwargs |= {"cameras": list(config.cameras), "image_size": config.image_size}
+    env_kwargs = environment_options(config.horizon, config.cameras, config.image_size)
     env = make_env(config.env, **env_kwargs)
     observation, _ = env.reset(seed=0)
     space = env.action_space

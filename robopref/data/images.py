@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def camera_images(observations: Any) -> NDArray[np.uint8]:
     Raises:
         InputError: if there is none, or cameras differ in size.
     """
-    names = sorted(observations) if hasattr(observations, "keys") else []
+    names = sorted(observations) if isinstance(observations, Mapping) else []
     found = {name: np.asarray(observations[name]) for name in names}
     images = {name: values for name, values in found.items() if values.dtype == np.uint8}
     if not images:

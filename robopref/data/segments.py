@@ -55,6 +55,11 @@ def all_segments(
     return Segments(np.repeat(chosen, counts), starts, np.full(total, length, dtype=np.int64))
 
 
+def segments_of_length(dataset: TrajectoryDataset, length: int) -> Segments:
+    """`all_segments` of `length` steps; `whole_episodes` when it is 0, as commands mean it."""
+    return all_segments(dataset, length) if length else whole_episodes(dataset)
+
+
 def sample_segments(
     dataset: TrajectoryDataset,
     count: int,

@@ -91,13 +91,12 @@ def export(
 
 
 def _save_answers(path: Path, answers: Sequence[Answer]) -> None:
-    pieces = [[tuple(vars(piece).values()) for piece in a.question.pieces] for a in answers]
     columns = {
         "question": pa.array([answer.question_id for answer in answers], pa.int64()),
         "kind": pa.array([answer.question.kind for answer in answers], pa.string()),
         "attribute": pa.array([answer.question.attribute for answer in answers], pa.string()),
         "repeats": pa.array([answer.question.repeats for answer in answers], pa.bool_()),
-        "pieces": pa.array([json.dumps(each) for each in pieces], pa.string()),
+        "pieces": pa.array([json.dumps(a.question.pieces) for a in answers], pa.string()),
         "annotator": pa.array([answer.annotator for answer in answers], pa.string()),
         "answer": pa.array([json.dumps(answer.answer) for answer in answers], pa.string()),
         "reason": pa.array([answer.reason for answer in answers], pa.string()),
@@ -111,8 +110,7 @@ def _save_answers(path: Path, answers: Sequence[Answer]) -> None:
 
 
 def _segments(pieces: Sequence[Piece]) -> Segments:
-    table = np.array([tuple(vars(piece).values()) for piece in pieces], dtype=np.int64)
-    return Segments(*table.reshape(-1, 3).T)
+    return Segments(*np.array(pieces, dtype=np.int64).reshape(-1, 3).T)
 
 
 def _numbers(values: Sequence[float]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
-from robopref.data.segments import all_segments, whole_episodes
+from robopref.data.segments import segments_of_length
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import label_accuracy
 from robopref.files import read_json, write_json
@@ -141,8 +141,10 @@ class Learner:
                 logging.getLogger(__name__).exception("the reward could not be fitted")
 
     def _fit_if_due(self) -> None:
+        if self._ended or not self.config.every:
+            return
         count = self._store.count()
-        if self._ended or not self.config.every or count < self._tried + self.config.every:
+        if count < self._tried + self.config.every:
             return
         self._tried = count
         preferences = preferences_of(self._store.answers(), self._dataset)
@@ -154,7 +156,7 @@ class Learner:
             self._folder / REQUEST,
             {
                 **self._request,
-                "asked": [[tuple(vars(piece).values()) for piece in pair] for pair in asked],
+                "asked": asked,
                 "count": min(self.config.every, left),
             },
         )
@@ -215,16 +217,14 @@ def fit(folder: Path) -> None:
         model = None
     pairs: list[Any] = []
     if request["count"]:
-        length = request["segment_length"]
-        segments = all_segments(dataset, length) if length else whole_episodes(dataset)
+        segments = segments_of_length(dataset, request["segment_length"])
         table = np.array(request["asked"], dtype=np.int64).reshape(-1, 2, 3)
         asked: Pairs = (Segments(*table[:, 0].T), Segments(*table[:, 1].T))
         chosen = choose_pairs(
             request["strategy"] if model else UNIFORM, dataset, segments, request["count"],
             numpy_generator(seed, f"after {len(preferences)}"), model, asked,
         )  # fmt: skip
-        pieces = [[piece_of(side, i) for side in chosen] for i in range(request["count"])]
-        pairs = [[list(vars(piece).values()) for piece in pair] for pair in pieces]
+        pairs = [[piece_of(side, i) for side in chosen] for i in range(request["count"])]
     write_json(folder / RESULT, {"accuracy": accuracy, "pairs": pairs})
 
 

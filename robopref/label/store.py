@@ -18,12 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 
@@ -124,7 +119,7 @@ class Store:
                     kind=question.kind,
                     text=question.text,
                     attribute=question.attribute,
-                    pieces=json.dumps([tuple(vars(piece).values()) for piece in question.pieces]),
+                    pieces=json.dumps(question.pieces),
                     repeats=question.repeats,
                 )
                 for question in questions
