@@ -245,6 +245,7 @@ def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
             server_header=False,
             ssl_certfile=config.certificate or None,
             ssl_keyfile=config.key or None,
+            timeout_keep_alive=120,  # people look at videos for a while between two requests
             timeout_graceful_shutdown=2,
             limit_concurrency=2_000,
         )

@@ -190,21 +190,25 @@ class Store:
             TakenError: if the place is another person's by now, or has another answer.
             BusyError: if nothing can be written.
         """
-        given = Given(
-            place_id=place_id,
-            annotator_id=annotator,
-            client_id=client_id,
-            answer=json.dumps(answer),
-            reason=reason,
-            response_time_s=response_time_s,
-            created_at=_naive(datetime.now(UTC)),
-        )
-        try:
+
+        def attempt() -> Turn:
+            given = Given(
+                place_id=place_id,
+                annotator_id=annotator,
+                client_id=client_id,
+                answer=json.dumps(answer),
+                reason=reason,
+                response_time_s=response_time_s,
+                created_at=_naive(datetime.now(UTC)),
+            )
             with self._transaction() as session:
                 self._keep(session, given)
                 return self._turn_of(session, annotator, ahead)
-        except IntegrityError:  # the same delivery arrived twice at once
-            return self.turn(annotator, ahead)
+
+        try:
+            return attempt()
+        except IntegrityError:  # the same number arrived twice at once: now it is known
+            return attempt()
 
     def _keep(self, session: Session, given: Given) -> None:
         known = session.scalar(select(Given).where(Given.client_id == given.client_id))

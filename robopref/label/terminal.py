@@ -59,9 +59,10 @@ def ask_in_terminal(
         if given == LEAVE:
             return stored
         if given == UNDO:
-            leased, undone = store.undo(person) or leased, True
+            undone = store.undo(person)
             write("the last answer is taken back" if undone else "there is none to take back")
-            stored = max(stored - 1, 0)
+            if undone is not None:
+                leased, stored = undone, stored - 1
             continue
         seconds = time.monotonic() - since
         leased = store.answer(person, leased.place, uuid.uuid4().hex, given, seconds).leased

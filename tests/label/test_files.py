@@ -182,6 +182,15 @@ def test_in_the_terminal(store: Store, tmp_path: Path) -> None:
     assert ask_in_terminal(store, videos, "ana", tmp_path, lambda _: "q", shown.append) == 0
 
 
+def test_in_the_terminal_there_may_be_nothing_to_take_back(store: Store, tmp_path: Path) -> None:
+    store.add_questions(pairs(1))
+    typed, shown = iter(["u", "l"]), list[str]()
+    videos: Any = ReadyVideos(tmp_path)
+    assert ask_in_terminal(store, videos, "ana", tmp_path, lambda _: next(typed), shown.append) == 1
+    assert "there is none to take back" in shown
+    assert [answer.answer for answer in store.answers()] == [{"choice": "first"}]
+
+
 def test_when_accuracies_are_flat() -> None:
     assert not is_flat([0.6, 0.6, 0.6], 0) and not is_flat([0.6, 0.6], 2)
     assert is_flat([0.6, 0.7, 0.7, 0.705], 2) and not is_flat([0.6, 0.7, 0.7, 0.72], 2)
