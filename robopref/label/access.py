@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from robopref.label.store import Store
 
 COOKIE = "robopref_label"
+REMEMBERED_S = 30.0
+"""How long a secret that was valid is not looked up again."""
 LARGEST_BODY = 16_384
 """Bytes of a request."""
 PEOPLE = 30.0
@@ -64,10 +66,23 @@ class Access:
         self._store, self._owner = store, owner
         self.open = is_loopback(host)
         """Whether no login is needed."""
+        self._known: dict[str, tuple[Person, float]] = {}
 
     def person(self, cookie: str | None) -> Person | None:
         """Who has this cookie; the owner when no login is needed."""
-        found = self._store.annotator_of(cookie) if cookie else None
+        secret = cookie or ""
+        person, until = self._known.get(secret, (None, 0.0))
+        if time.monotonic() >= until:
+            person = self._look_up(secret)
+            self._known.pop(secret, None)
+            if len(self._known) > 1_000:  # on loopback any cookie is the owner's
+                self._known.clear()
+            if person is not None:
+                self._known[secret] = person, time.monotonic() + REMEMBERED_S
+        return person
+
+    def _look_up(self, secret: str) -> Person | None:
+        found = self._store.annotator_of(secret) if secret else None
         if found is None and self.open:
             found = self._store.annotator(self._owner), self._owner
         return Person(*found, owner=found[1] == self._owner) if found else None

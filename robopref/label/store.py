@@ -190,37 +190,39 @@ class Store:
             TakenError: if the place is another person's by now, or has another answer.
             BusyError: if nothing can be written.
         """
-
-        def attempt() -> Turn:
-            given = Given(
-                place_id=place_id,
-                annotator_id=annotator,
-                client_id=client_id,
-                answer=json.dumps(answer),
-                reason=reason,
-                response_time_s=response_time_s,
-                created_at=_naive(datetime.now(UTC)),
-            )
+        given = Given(
+            place_id=place_id,
+            annotator_id=annotator,
+            client_id=client_id,
+            answer=json.dumps(answer),
+            reason=reason,
+            response_time_s=response_time_s,
+            created_at=_naive(datetime.now(UTC)),
+        )
+        try:
             with self._transaction() as session:
                 self._keep(session, given)
                 return self._turn_of(session, annotator, ahead)
-
-        try:
-            return attempt()
-        except IntegrityError:  # the same number arrived twice at once: now it is known
-            return attempt()
+        except (TakenError, IntegrityError) as error:
+            with self._transaction() as session:
+                known = session.scalar(select(Given).where(Given.client_id == client_id))
+                if known is None or (known.annotator_id, known.place_id) != (annotator, place_id):
+                    raise TakenError from error
+                return self._turn_of(session, annotator, ahead)  # it was delivered before
 
     def _keep(self, session: Session, given: Given) -> None:
-        known = session.scalar(select(Given).where(Given.client_id == given.client_id))
-        if known is not None:
-            if (known.annotator_id, known.place_id) != (given.annotator_id, given.place_id):
-                raise TakenError
-            return
-        place = session.get(Place, given.place_id, with_for_update=not self._sqlite)
-        if place is None or place.annotator_id != given.annotator_id or place.answered:
+        statement = (
+            select(Place, Asked)
+            .join(Asked, Asked.id == Place.question_id)
+            .where(Place.id == given.place_id)
+        )
+        if not self._sqlite:
+            statement = statement.with_for_update(of=Place)
+        found = session.execute(statement).first()
+        if found is None or found[0].annotator_id != given.annotator_id or found[0].answered:
             raise TakenError
-        question = session.get_one(Asked, place.question_id).question
-        check_answer(question, json.loads(given.answer))
+        place, asked = found
+        check_answer(asked.question, json.loads(given.answer))
         place.answered, given.question_id = True, place.question_id
         session.add(given)
         session.flush()
@@ -237,7 +239,8 @@ class Store:
             Given.annotator_id == annotator, Given.undone.is_(False)
         )  # fmt: skip
         left = select(func.count()).select_from(Place).where(Place.answered.is_(False))
-        return Turn(leased, coming, session.scalar(given) or 0, session.scalar(left) or 0)
+        counts = select(given.scalar_subquery(), left.scalar_subquery())
+        return Turn(leased, coming, *session.execute(counts).one())
 
     def undo(self, annotator: int) -> Leased | None:
         """Takes back a person's last answer and leases its question to them again."""
