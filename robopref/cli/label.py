@@ -1,16 +1,19 @@
-"""Labels pairs of segments of a dataset: people in a browser, or a scripted teacher.
+"""Labels pairs of segments of a dataset: people in a browser, a scripted teacher, or a ranking.
 
 `robopref label FILE` serves a page on which people compare videos; `robopref label FILE --help` has
-its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward.
+its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward, or, with
+`labeler=heron`, a ranking of factors by importance, which needs no label by hand.
 
 Teachers are those of B-Pref: oracle, mistake, noisy, skip, myopic, equal; every irrationality is
-an option of its own. A teacher that skips pairs leaves fewer labels than pairs.
+an option of its own. A teacher that skips pairs leaves fewer labels than pairs, and so do
+pairs that no factor decides.
 
 Examples:
   robopref label button.hdf5
   robopref label dataset=button.hdf5 output=button.parquet
   robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
   robopref label dataset=button.hdf5 labeler=myopic segment_length=50
+  robopref label dataset=button.hdf5 labeler=heron labeler.ranking=[success,place,reach,energy]
   robopref label dataset=button.hdf5 strategy=disagreement rewards=runs/train-reward/b/reward \
     preferences=button.parquet pairs=50 output=more.parquet
 """
@@ -18,8 +21,9 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -28,7 +32,10 @@ from robopref.cli.runs import run_folder
 from robopref.errors import InputError
 from robopref.files import write_json
 from robopref.preferences.active import check_strategy
-from robopref.preferences.teachers import TEACHERS, TeacherConfig
+from robopref.preferences.hierarchy import HierarchyConfig
+from robopref.preferences.teachers import TEACHERS
+
+HERON, TREE_FILE = "heron", "hierarchy.png"
 
 
 @dataclass
@@ -36,9 +43,10 @@ class LabelConfig:
     """Options of `robopref label`."""
 
     dataset: str = MISSING
-    """robomimic HDF5 file with true rewards."""
-    labeler: TeacherConfig = field(default_factory=TeacherConfig)
-    """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities."""
+    """robomimic HDF5 file; with true rewards for a teacher."""
+    labeler: Any = MISSING
+    """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities; or
+    heron, with labeler.ranking, labeler.margins, labeler.absolute and labeler.functions."""
     pairs: int = 300
     """Different pairs to ask about: the budget."""
     strategy: str = "uniform"
@@ -77,6 +85,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     for name, preset in TEACHERS.items():
         register(f"labeler/{name}", preset)
+    register(f"labeler/{HERON}", HierarchyConfig)
     run("label", LabelConfig, arguments, label)
 
 
@@ -92,7 +101,9 @@ def label(config: LabelConfig) -> None:
     from robopref.data.robomimic import load_dataset
     from robopref.data.segments import segments_of_length
     from robopref.preferences.dataset import check_dataset, load_preferences, save_preferences
+    from robopref.preferences.hierarchy import hierarchy_labels, in_words
     from robopref.preferences.teachers import scripted_labels
+    from robopref.report.hierarchy import hierarchy_picture
     from robopref.rewards.questions import choose_pairs
     from robopref.rewards.registry import load_reward
     from robopref.seeding import numpy_generator
@@ -111,14 +122,22 @@ def label(config: LabelConfig) -> None:
         load_reward(config.rewards) if config.rewards else None,
         (earlier.first, earlier.second) if earlier is not None else None,
     )
-    preferences = scripted_labels(
-        dataset,
-        pairs,
-        config.labeler,
-        numpy_generator(config.seed, "teacher"),
-        datetime.now(UTC),
-        annotator=config.annotator,
-    )
+    now, decided = datetime.now(UTC), dict[str, int]()
+    if isinstance(config.labeler, HierarchyConfig):
+        preferences, decided = hierarchy_labels(
+            dataset, pairs, config.labeler, now, annotator=config.annotator
+        )
+        if not len(preferences):
+            raise InputError(
+                f"labeler.ranking={list(decided)}: none of {config.pairs} pairs of "
+                f"{config.dataset} differs by more than the margins; lower labeler.margins or add "
+                "a factor"
+            )
+    else:
+        rng = numpy_generator(config.seed, "teacher")
+        preferences = scripted_labels(
+            dataset, pairs, config.labeler, rng, now, annotator=config.annotator
+        )
     with run_folder("label", config.name, config) as folder:
         output = Path(config.output) if config.output else folder / "preferences.parquet"
         save_preferences(output, earlier.join(preferences) if earlier is not None else preferences)
@@ -128,6 +147,10 @@ def label(config: LabelConfig) -> None:
             "ties": int((preferences.labels == 0.5).sum()),
             "second_preferred": int((preferences.labels > 0.5).sum()),
         }
+        if decided:
+            metrics |= {f"decided_by/{name}": count for name, count in decided.items()}
+            hierarchy_picture(decided, config.pairs, folder / TREE_FILE)
+            print("\n".join([*in_words(decided, config.pairs), f"{folder / TREE_FILE}: the tree"]))
         write_json(folder / "metrics.json", metrics)
     beside = f", beside {len(earlier)} earlier ones" if earlier is not None else ""
     print(

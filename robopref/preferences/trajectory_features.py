@@ -49,6 +49,31 @@ def progress_features(dataset: TrajectoryDataset, segments: Segments) -> dict[st
     Raises:
         InputError: if the dataset does not say where its entities are.
     """
+    signals, mask = progress_signals(dataset, segments)
+    if not signals:
+        raise InputError(
+            f"{dataset.source}: env_args has no 'entities' (hand with object or goal), which "
+            "transfer by progress needs; add them to the file, or use transfer=pearl_paper"
+        )
+    signals["overall"] = sum(
+        (np.maximum(s, 0.0) if name in ("place", "approach") else s for name, s in signals.items()),
+        start=np.zeros(mask.shape),
+    )
+    return {name: _summary(signal, mask) for name, signal in signals.items()}
+
+
+def progress_signals(
+    dataset: TrajectoryDataset, segments: Segments
+) -> tuple[dict[str, Features], NDArray[np.bool_]]:
+    """`reach`, `place`, `approach` and `move` after each step of segments.
+
+    Args:
+        dataset: the episodes; signals of entities that its `env_args` lacks are left out.
+        segments: (B,) segments.
+
+    Returns:
+        Signal name to (B, T), and (B, T) which steps are real.
+    """
     indices, mask = step_indices(dataset, segments)
     rows = indices + segments.episodes[:, None]
     # Progress is measured from the start of the episode, so that a segment in which nothing
@@ -79,16 +104,7 @@ def progress_features(dataset: TrajectoryDataset, segments: Segments) -> dict[st
     thing, thing_begin = places["object"], starts["object"]
     if thing is not None and thing_begin is not None:
         signals["move"] = np.minimum(np.linalg.norm(thing - thing_begin, axis=2) / MOVED, 1.0)
-    if not signals:
-        raise InputError(
-            f"{dataset.source}: env_args has no 'entities' (hand with object or goal), which "
-            "transfer by progress needs; add them to the file, or use transfer=pearl_paper"
-        )
-    signals["overall"] = sum(
-        (np.maximum(s, 0.0) if name in ("place", "approach") else s for name, s in signals.items()),
-        start=np.zeros(mask.shape),
-    )
-    return {name: _summary(signal, mask) for name, signal in signals.items()}
+    return signals, mask
 
 
 def _start(dataset: TrajectoryDataset, entity: str, episodes: NDArray[np.int64]) -> Features | None:

@@ -56,9 +56,39 @@ def test_asking_what_the_reward_so_far_disagrees_about(capsys):
     assert len(both) == len(pairs) == 66  # every pair of 12 episodes, none twice
 
 
+RANKED = ("label", DATA, "labeler=heron", "pairs=40")
+
+
+def test_a_ranking_labels_and_shows_its_tree(capsys):
+    first = "+labeler.functions.first={key: state, at: [0]}"
+    ranking = ("labeler.ranking=[success,first,energy]", "labeler.margins=[0.5,0.5,0]", first)
+    assert cli.main([*RANKED, *ranking, "output=a.parquet", "name=ranked"]) == 0, (
+        capsys.readouterr()
+    )
+    folder, said = Path("runs/label/ranked"), capsys.readouterr().out
+    preferences = load_preferences("a.parquet")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    decided = [metrics[f"decided_by/{name}"] for name in ("success", "first", "energy")]
+    assert set(preferences.annotator) == {"heron"} and set(preferences.source) == {"heron"}
+    assert sum(decided) == len(preferences) and min(decided[1:]) > 0
+    assert f"success: decides {decided[0]} of 40 pairs" in said
+    assert (folder / "hierarchy.png").stat().st_size > 1_000
+    assert cli.main(["train-reward", DATA, "preferences=a.parquet", "reward.epochs=2"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((*RANKED, "labeler.ranking=[succes]"), "ranking names succes, which data.hdf5 lacks"),
+        (RANKED, "ranking=[]: name at least one factor"),
+        ((*RANKED, "labeler.ranking=[energy,energy]"), "energy more than once"),
+        ((*RANKED, "labeler.ranking=[energy]", "labeler.margins=[-1]"), "margins holds -1.0"),
+        ((*RANKED, "labeler.ranking=[energy]", "labeler.margins=[99]"), "none of 40 pairs"),
+        (
+            (*RANKED, "labeler.ranking=[a]", "+labeler.functions.a={kee: flat, at: [0]}"),
+            "is of the form {key: flat",
+        ),
+        ((*RANKED, "labeler.ranking=[a]", "+labeler.functions.a={key: b, at: [0]}"), "'b'"),
         (("label", DATA, "pairs=100"), "pairs=100: 12 segments give between 1 and 66"),
         (("label", DATA, "segment_length=11"), "segment_length=11: the longest episode"),
         (("label", "dataset=none.hdf5"), "none.hdf5: no such file"),

@@ -7,12 +7,13 @@ import pytest
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import whole_episodes
 from robopref.errors import InputError
+from robopref.preferences.factors import FactorFunction, segment_factors
 from robopref.preferences.hierarchy import (
     UNDECIDED,
     HierarchyConfig,
     decide,
     hierarchy_labels,
-    segment_factors,
+    in_words,
 )
 from robopref.preferences.queries import all_pairs
 from robopref.structures import Trajectory
@@ -87,7 +88,6 @@ def test_undecided_pairs_are_left_out(make_trajectory: Callable[..., Trajectory]
 @pytest.mark.parametrize(
     ("ranking", "margins", "message"),
     [
-        ([], [], "at least one factor"),
         (["success", "success"], [], "success more than once"),
         (["success"], [-0.1], "at least 0"),
         (["success"], [float("nan")], "at least 0"),
@@ -103,3 +103,62 @@ def test_an_unknown_factor_is_named(make_trajectory: Callable[..., Trajectory]) 
     dataset = episodes(make_trajectory)
     with pytest.raises(InputError, match=r"force, which memory lacks; it has .*distance"):
         segment_factors(dataset, whole_episodes(dataset), ["force"])
+
+
+def test_smoothness_is_a_cost_of_jumps_within_an_episode(
+    make_trajectory: Callable[..., Trajectory],
+) -> None:
+    actions = np.array([[0.0], [1.0], [1.0], [-1.0]], dtype=np.float32)
+    dataset = TrajectoryDataset.from_trajectories(
+        [make_trajectory(4, actions=actions), make_trajectory(4, actions=actions + 9.0)]
+    )
+    values = segment_factors(dataset, whole_episodes(dataset), ["smoothness"])
+    np.testing.assert_allclose(values, [[-(1.0 + 4.0) / 4]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (FactorFunction("flat", [1]), [2.0, 3.0]),
+        (FactorFunction("flat", [1], smaller_is_better=True), [-2.0, -3.0]),
+        (FactorFunction("flat", [0, 1]), [5**0.5, 18**0.5]),
+        (FactorFunction("flat", [0, 1], to=[2, 2]), [1.0, 8**0.5]),
+    ],
+)
+def test_functions_see_the_observation_after_each_step(
+    make_trajectory: Callable[..., Trajectory], function: FactorFunction, expected: list[float]
+) -> None:
+    observations = np.array([[7.0, 7.0, 7.0], [1.0, 2.0, 1.0], [3.0, 3.0, 1.0]], dtype=np.float32)
+    dataset = TrajectoryDataset.from_trajectories(
+        [make_trajectory(2, observations={"flat": observations})] * 2
+    )
+    values = segment_factors(dataset, whole_episodes(dataset), ["mine"], {"mine": function})
+    np.testing.assert_allclose(values[:, 0], [np.mean(expected)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (FactorFunction("flat", [99]), r"no observations\['flat'\] with indices \[99\]; it has"),
+        (FactorFunction("nothing", [0]), r"no observations\['nothing'\]"),
+    ],
+)
+def test_functions_of_what_is_not_there_are_refused(
+    make_trajectory: Callable[..., Trajectory], function: FactorFunction, message: str
+) -> None:
+    dataset = TrajectoryDataset.from_trajectories([make_trajectory(2)])
+    with pytest.raises(InputError, match=message):
+        segment_factors(dataset, whole_episodes(dataset), ["mine"], {"mine": function})
+
+
+def test_the_tree_in_words() -> None:
+    lines = in_words({"success": 30, "energy": 35}, 100)
+    assert lines[0] == "success: decides 30 of 100 pairs (30%)"
+    assert lines[1] == "energy: decides 35 of 70 pairs (50%)"
+    assert lines[2].startswith("no label: 35 pairs")
+
+
+def test_an_empty_ranking_is_refused(make_trajectory: Callable[..., Trajectory]) -> None:
+    dataset = episodes(make_trajectory)
+    with pytest.raises(InputError, match="at least one factor"):
+        hierarchy_labels(dataset, all_pairs(whole_episodes(dataset)), HierarchyConfig(), NOW)
