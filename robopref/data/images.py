@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robopref.errors import InputError
+from robopref.files import atomic_path
 from robopref.structures import TransitionBatch
+
+AT_ONCE = 256
+"""Images that go to the device together."""
 
 
 def camera_images(observations: Any) -> NDArray[np.uint8]:
@@ -41,15 +48,43 @@ def camera_images(observations: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(joined, -1, -3))
 
 
+def seen(
+    see: Callable[[Tensor], Tensor], images: NDArray[np.uint8], device: torch.device | str = "cpu"
+) -> NDArray[Any]:
+    """(N, ...): what `Policy.see` makes of images (N, C, H, W), a part at a time."""
+    parts = torch.from_numpy(images).split(AT_ONCE)
+    return np.concatenate([see(part.to(device)).cpu().numpy() for part in parts])
+
+
+def seen_once(
+    see: Callable[[Tensor], Tensor],
+    images: NDArray[np.uint8],
+    device: torch.device | str,
+    path: Path,
+) -> NDArray[Any]:
+    """As `seen`, kept in a NumPy file, so that the next run need not look again."""
+    try:
+        kept: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):  # not there yet, or cut off
+        kept = np.empty(0)
+    if len(kept) == len(images):
+        return kept
+    kept = seen(see, images, device)
+    if os.access(path.parent, os.W_OK):
+        with atomic_path(path) as temporary:
+            np.save(temporary, kept)
+    return kept
+
+
 class ImageTransitions:
     """Transitions whose images are held once: a source of batches."""
 
     def __init__(
-        self, images: NDArray[np.uint8], rows: NDArray[np.int64], transitions: TransitionBatch
+        self, images: NDArray[Any], rows: NDArray[np.int64], transitions: TransitionBatch
     ) -> None:
         """
         Args:
-            images: (N + E, C, H, W) of a dataset, from `camera_images`.
+            images: (N + E, C, H, W) of a dataset, from `camera_images`, or (N + E, F) features.
             rows: (B,) of them before each transition, as in `TrajectoryDataset.observation_rows`;
                 that after it is in the next row.
             transitions: `B`, on the device where everything goes.

@@ -8,6 +8,7 @@ there, so nothing reaches across an episode's end, an insert that broke off, or 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import camera_images
+from robopref.data.images import camera_images, seen
 from robopref.errors import InputError
 from robopref.files import atomic_path, existing_file
 from robopref.structures import Trajectory, TransitionBatch
@@ -38,6 +39,7 @@ class ReplayBuffer:
         device: torch.device | str = "cpu",
         reward_scale: tuple[float, float] = (0.0, 1.0),
         image_shape: tuple[int, int, int] | None = None,
+        see: Callable[[Tensor], Tensor] = lambda images: images,
     ) -> None:
         """
         Args:
@@ -49,6 +51,7 @@ class ReplayBuffer:
             reward_scale: what is taken from every true reward, and what it is divided by, before
                 anything learns from it.
             image_shape: (C, H, W) of uint8 images kept beside the observations; none when None.
+            see: what is kept of images (B, C, H, W): (B, ...), as from `Policy.see`.
 
         Raises:
             InputError: if the capacity is below 2 or the demonstrations have other sizes.
@@ -61,8 +64,10 @@ class ReplayBuffer:
         """First row of the ring; those before hold the demonstrations."""
         self.observations = torch.zeros(rows, observation_dim, device=device)
         self.images: Tensor | None = None
+        self._image_shape, self._see = image_shape, see
         if image_shape:  # pages are taken as they are written
-            self.images = torch.zeros(rows, *image_shape, dtype=torch.uint8, device=device)
+            kept = see(torch.zeros(1, *image_shape, dtype=torch.uint8, device=device))
+            self.images = torch.zeros(rows, *kept.shape[1:], dtype=kept.dtype, device=device)
         self.actions = torch.zeros(rows, action_dim, device=device)
         self.true_rewards = torch.zeros(rows, device=device)
         self.rewards = torch.zeros(rows, device=device)
@@ -227,12 +232,13 @@ class ReplayBuffer:
         self.observations[: self.first] = torch.from_numpy(observations)
         if self.images is not None:
             images = camera_images(demonstrations.observations)
-            if images.shape[1:] != self.images.shape[1:]:
+            if images.shape[1:] != self._image_shape:
                 raise InputError(
                     f"{demonstrations.source}: has images {images.shape[1:]}, the environment "
-                    f"{tuple(self.images.shape[1:])}; choose its cameras= and image_size= alike"
+                    f"{self._image_shape}; choose its cameras= and image_size= alike"
                 )
-            self.images[: self.first] = torch.from_numpy(images)
+            kept = seen(self._see, images, self.images.device)
+            self.images[: self.first] = torch.from_numpy(kept)
         self.actions[rows] = torch.from_numpy(demonstrations.actions)
         offset, size = self.reward_scale
         self.true_rewards[rows] = torch.from_numpy(demonstrations.rewards)
@@ -311,7 +317,8 @@ class ReplayBuffer:
         runs = [ring[start : end + 1] for start, end in zip(starts, ends, strict=True)]
         if newest_steps is not None:
             lengths = np.cumsum([len(run) - 1 for run in runs[::-1]])
-            runs = runs[len(runs) - int(np.searchsorted(lengths, newest_steps) + 1) :]
+            enough = int(np.searchsorted(lengths, newest_steps)) + 1
+            runs = runs[max(len(runs) - enough, 0) :]
         return runs
 
     def _trajectory(self, run: NDArray[np.int64]) -> Trajectory:

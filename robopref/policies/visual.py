@@ -5,6 +5,9 @@ vector. Gradients are asymmetric, as in DrQ and HIL-SERL: actor and critic share
 learns from the critic's loss and not from the actor climbing the critic. A supervised actor (IQL's,
 behaviour cloning) does teach it: with the critic's loss alone IQL did not find, in 2,000 updates,
 what cloning found in 600. Images are cropped at random in every update (DrQ: arXiv 2004.13649).
+
+A pre-trained encoder does not learn. Each image is then encoded once, and its features are kept in
+its place.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from robopref.errors import InputError
 from robopref.networks.image_encoder import ImageEncoder, random_shift
+from robopref.networks.pretrained import FrozenEncoder
 from robopref.policies.base import Policy
 from robopref.structures import TransitionBatch
 
@@ -28,8 +32,11 @@ from robopref.structures import TransitionBatch
 class EncoderConfig:
     """What sees the images."""
 
+    pretrained: str = ""
+    """A network that others trained and that stays as it is: efficientnet_lite0, a name of
+    torchvision's, or timm/NAME; empty for a small one that learns with the policy."""
     features: int = 50
-    """Numbers that an observation's images become."""
+    """Numbers that an observation's images become, unless it is pre-trained."""
     crop: int = 4
     """Pixels by which images are shifted at random while learning; 0 leaves them as they are."""
     learning_rate: float = 3e-4
@@ -66,21 +73,30 @@ class VisualPolicy(Policy[TransitionBatch]):
     config: VisualConfig
 
     def __init__(
-        self, config: VisualConfig, observation_dim: int, action_dim: int, learner: Policy
+        self,
+        config: VisualConfig,
+        observation_dim: int,
+        action_dim: int,
+        learner: Policy,
+        frozen: FrozenEncoder | None = None,
     ) -> None:
         """
         Args:
             config: encoder and learner.
             observation_dim: size of the low-dimensional observation.
             action_dim: size of an action.
-            learner: over `observation_dim + config.encoder.features` numbers.
+            learner: over `observation_dim` numbers and the encoder's features.
+            frozen: a pre-trained encoder.
         """
         super().__init__(config, observation_dim, action_dim)
         channels, height, width = config.image_shape
         shape = (channels, height, width)
         self.image_shape = shape
-        self.encoder = ImageEncoder(shape, config.encoder.features)
         self.learner = learner
+        self._frozen = frozen
+        if frozen is not None:
+            return
+        self.encoder = ImageEncoder(shape, config.encoder.features)
         self._optimizer = Optimizers(
             torch.optim.Adam(
                 self.encoder.parameters(), lr=config.encoder.learning_rate, fused=True
@@ -90,8 +106,14 @@ class VisualPolicy(Policy[TransitionBatch]):
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam over the encoder, and the learner's own."""
+        """Adam over an encoder that learns, and the learner's own."""
+        if self._frozen:
+            return self.learner.optimizer
         return self._optimizer  # type: ignore[return-value]  # has what checkpoints use
+
+    def see(self, images: Tensor) -> Tensor:
+        """(B, F) float16 features of a pre-trained encoder; else the images."""
+        return self._frozen.to(self.device)(images) if self._frozen else images
 
     @property
     def batches_per_update(self) -> int:
@@ -117,16 +139,22 @@ class VisualPolicy(Policy[TransitionBatch]):
     ) -> NDArray[np.float32]:
         """As `Policy.act`, with the images (B, C, H, W) uint8 of the same observations.
 
+        What `see` made of them will do too.
+
         Raises:
             InputError: if the images are missing or of another size.
         """
-        found = None if images is None else images.shape[1:]
-        if images is None or found != self.image_shape:
+        seen = None if images is None else torch.as_tensor(images, device=self.device)
+        if seen is None or (seen.dtype == torch.uint8 and seen.shape[1:] != self.image_shape):
+            found = None if seen is None else tuple(seen.shape[1:])
             raise InputError(
                 f"policy {self.name}: expects images (B, *{self.image_shape}), found {found}; use "
                 "the environment and cameras that it was trained with"
             )
-        seen = self.encoder(torch.as_tensor(images, device=self.device))
+        if self._frozen:
+            seen = (self.see(seen) if seen.dtype == torch.uint8 else seen).float()
+        else:
+            seen = self.encoder(seen)
         states = self._standardized(observations)
         return self.learner.act(torch.cat([states, seen], dim=-1), deterministic, generator)
 
@@ -144,28 +172,32 @@ class VisualPolicy(Policy[TransitionBatch]):
         """One update of the learner, and one step of the encoder along the gradient it leaves."""
         if batch.images is None or batch.next_images is None:
             raise InputError("policy visual: learns from images, and this batch has none")
+        if self._frozen:
+            joined = self._joined(batch, batch.images, batch.next_images)
+            return self.learner.update(joined, generator)
         crop = self.config.encoder.crop
         features = self.encoder(random_shift(batch.images, crop, generator))
         with torch.no_grad():
             following = self.encoder(random_shift(batch.next_images, crop, generator))
-        seen = torch.cat([self.standardizer(batch.observations), features.detach()], dim=-1)
-        seen.requires_grad_()
-        metrics = self.learner.update(
-            TransitionBatch(
-                seen,
-                batch.actions,
-                batch.rewards,
-                torch.cat([self.standardizer(batch.next_observations), following], dim=-1),
-                batch.terminated,
-            ),
-            generator,
-        )
+        joined = self._joined(batch, features.detach(), following)
+        seen = joined.observations.requires_grad_()
+        metrics = self.learner.update(joined, generator)
         assert seen.grad is not None  # every learner of transitions leaves it
         optimizer = self._optimizer.encoder
         optimizer.zero_grad()
         features.backward(seen.grad[:, self.observation_dim :])
         optimizer.step()
         return metrics
+
+    def _joined(self, batch: TransitionBatch, seen: Tensor, following: Tensor) -> TransitionBatch:
+        """What the learner sees: standardised observations with features beside them."""
+        return TransitionBatch(
+            torch.cat([self.standardizer(batch.observations), seen.float()], dim=-1),
+            batch.actions,
+            batch.rewards,
+            torch.cat([self.standardizer(batch.next_observations), following.float()], dim=-1),
+            batch.terminated,
+        )
 
 
 class Optimizers:

