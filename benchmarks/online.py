@@ -60,19 +60,19 @@ ARMS = {
     "sb3": Arm(ALONE),
     "learned": Arm(ALONE, (*ANSWERS, "ask.strategy=uniform")),
     "disagreement": Arm(ALONE[:1], (*ANSWERS, "ask.strategy=disagreement")),
-    "alone": Arm(HARD, SAC, steps=30_000),
+    "alone": Arm(HARD, SAC, steps=25_000),
     # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
     "rlpd": Arm(
         HARD,
         ("policy=rlpd", "rlpd.discount=0.97", "rlpd.critics=2", "rlpd.critic_steps=1"),
         TEN_EXPERTS,
-        30_000,
+        25_000,
     ),
     "reset": Arm(
         HARD,
         (*SAC, "online.demonstrations_share=0", "resets.share=0.5", "resets.until=20000"),
         TEN_EXPERTS,
-        30_000,
+        25_000,
     ),
     "offline_to_online": Arm(
         MANIPULATION,
@@ -130,7 +130,8 @@ class Run:
             steps = int(OmegaConf.load(self.folder / "config.yaml").online.steps)
             points = [point for point in points if point[0] < steps]
             points.append((steps, float(np.mean(json.loads(last.read_text())["success_any"]))))
-        return points if points and points[-1][0] >= self.steps else []
+        finished = bool(points) and points[-1][0] >= self.steps
+        return [point for point in points if point[0] <= self.steps] if finished else []
 
     def _own(self) -> list[str]:
         program = [ROBOPREF, "train"]

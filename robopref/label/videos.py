@@ -245,8 +245,9 @@ def drawn(episode: Trajectory, env_args: Mapping[str, Any], rows: list[int]) -> 
 def _points(episode: Trajectory, env_args: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Name to positions (T + 1, 3); of plain vectors the first numbers."""
     found: dict[str, NDArray[np.float64]] = {}
+    entities = env_args.get("entities", {})
     for name in COLOURS:
-        place = env_args.get(name)
+        place = entities.get(name)
         if isinstance(place, Mapping) and place.get("key") in episode.observations:
             first = int(place.get("first", 0))
             found[name] = _three(episode.observations[place["key"]], first)
