@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from robopref.cli.config import shipped_folder
 from robopref.files import write_json
 
 ROBOPREF = str(Path(sys.executable).parent / "robopref")
@@ -33,6 +36,12 @@ def argument_parser(description: str, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller, within ten minutes")
     parser.add_argument("--json", type=Path, default=Path(f"results/{name}.json"))
     return parser
+
+
+def shipped_mix(name: str) -> dict[str, Any]:
+    """Shares and noise of a mix of behaviours under `configs/mix`."""
+    settings = OmegaConf.load(shipped_folder("configs") / "mix" / f"{name}.yaml")
+    return dict(OmegaConf.to_container(settings))  # type: ignore[arg-type]  # a mapping
 
 
 def write_results(

@@ -24,11 +24,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from policies import policy_table
-from results import parse_arguments, write_results
-from robopref.cli.config import shipped_folder
+from results import parse_arguments, shipped_mix, write_results
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
@@ -73,10 +71,7 @@ def main() -> None:
 def benchmark_dataset(task: str, mix: str) -> TrajectoryDataset:
     """The episodes of a task, collected when missing."""
     path = DATA / mix / f"{task}.hdf5"
-    settings = OmegaConf.to_container(
-        OmegaConf.load(shipped_folder("configs") / "mix" / f"{mix}.yaml")
-    )
-    collect(f"metaworld/{task}-v3", {"horizon": 200}, settings, EPISODES, 0, path)
+    collect(f"metaworld/{task}-v3", {"horizon": 200}, shipped_mix(mix), EPISODES, 0, path)
     return load_dataset(path)
 
 

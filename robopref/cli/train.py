@@ -20,9 +20,8 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,13 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robopref.cli.config import run
+from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
-from robopref.cli.wandb_run import wandb_run
+from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import ImageTransitions, camera_images
+from robopref.data.images import ImageTransitions, camera_images, seen_once
 from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
@@ -48,16 +47,23 @@ from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
 from robopref.policies.base import BatchSource
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
+from robopref.policies.cpl import CPLConfig
+from robopref.policies.diffusion import DiffusionConfig
+from robopref.policies.dpo import DPOConfig
+from robopref.policies.dppo import DPPOConfig
+from robopref.policies.ipl import IPLConfig
 from robopref.policies.iql import IQL, IQLConfig
-from robopref.policies.oppo import OPPOConfig
+from robopref.policies.oppo import OPPO, OPPOConfig
 from robopref.policies.registry import FROM_LABELS, POLICIES, make_policy, new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
 from robopref.policies.visual import EncoderConfig, VisualConfig
 from robopref.preferences.dataset import load_preferences
+from robopref.preferences.hierarchy import HierarchyConfig, hierarchy_answers
 from robopref.preferences.queries import Pairs
 from robopref.preferences.teachers import TeacherConfig, teacher_answers
 from robopref.processes import one_thread
+from robopref.report.contexts import contexts_picture
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import load_reward
@@ -76,6 +82,8 @@ from robopref.training.resets import DatasetResets, ResetsConfig
 
 TRUE, ZERO, LEARNED = "true", "zero", "learned"
 """Words for rewards that need no folder of a reward model."""
+CONTEXTS_FILE = "contexts.png"
+"""What OPPO learned about the data."""
 
 
 @dataclass
@@ -106,13 +114,24 @@ class TrainConfig:
     """Share of the dataset's episodes to learn from, those with the highest sum of `rewards`; 0.1
     with behavior_cloning is filtered cloning."""
     policy: str = "iql"
-    """The learner: iql, behavior_cloning, oppo, sac or rlpd. Its options have its name."""
+    """The learner, from rewards: iql, behavior_cloning, diffusion, sac or rlpd; from labels alone:
+    oppo, cpl, ipl, dppo or dpo. Its options have its name."""
     iql: IQLConfig = field(default_factory=IQLConfig)
     """Options of policy=iql."""
     behavior_cloning: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
     """Options of policy=behavior_cloning."""
     oppo: OPPOConfig = field(default_factory=OPPOConfig)
     """Options of policy=oppo."""
+    cpl: CPLConfig = field(default_factory=CPLConfig)
+    """Options of policy=cpl."""
+    ipl: IPLConfig = field(default_factory=IPLConfig)
+    """Options of policy=ipl."""
+    dppo: DPPOConfig = field(default_factory=DPPOConfig)
+    """Options of policy=dppo."""
+    dpo: DPOConfig = field(default_factory=DPOConfig)
+    """Options of policy=dpo."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """Options of policy=diffusion."""
     sac: SACConfig = field(default_factory=SACConfig)
     """Options of policy=sac."""
     rlpd: RLPDConfig = field(default_factory=RLPDConfig)
@@ -127,6 +146,8 @@ class TrainConfig:
     """How often to ask, for rewards=learned."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     """Who answers, for rewards=learned."""
+    heron: HierarchyConfig = field(default_factory=HierarchyConfig)
+    """With heron.ranking, a ranking of factors answers in the teacher's place."""
     reward: BradleyTerryConfig = field(default_factory=BradleyTerryConfig)
     """What is learned from the answers, for rewards=learned."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -221,11 +242,17 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     if config.images:
         images = camera_images(dataset.observations)
         settings = _visual(config, images.shape[1:])
-        batches = ImageTransitions(images, rows, data)
     policy = make_policy(settings, data, config.training.seed, device)
+    if config.images:
+        kept: NDArray[Any] = images
+        if encoder := config.encoder.pretrained.replace("/", "-"):
+            beside = Path(f"{config.dataset}.{dataset.fingerprint}.{encoder}.npy")
+            kept = seen_once(policy.see, images, device, beside)
+        batches = ImageTransitions(kept, rows, data)
     if config.policy in FROM_LABELS:
         labels = load_preferences(config.preferences)
-        batches = FROM_LABELS[config.policy](dataset, labels, settings, device)
+        options = (settings, config.training.seed, device)
+        batches = FROM_LABELS[config.policy](dataset, labels, *options)
     env_id, env_kwargs = _environment(dataset, config)
     with run_folder("train", config.name, config) as folder:
         with told_of_metrics(config, folder, config.training.updates, "updates") as told:
@@ -239,6 +266,11 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
                 folder,
                 on_metrics=told,
             )
+        if isinstance(policy, OPPO):
+            length = int(np.median(labels.first.lengths))
+            correlation = contexts_picture(policy, dataset, length, folder / CONTEXTS_FILE)
+            if np.isfinite(correlation):
+                metrics["context_rank_correlation"] = correlation
         write_outcome(folder, config, metrics, config.training.updates, "updates")
 
 
@@ -266,8 +298,9 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     scale = (0.0, 1.0)
     if prior is not None and config.policy == IQL.name:
         scale = reward_scale(prior.rewards, prior.terminated)
-    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale, policy.image_shape)
-    rewards = _asking(config, seed) if config.rewards == LEARNED else None
+    looks = (policy.image_shape, policy.see)
+    replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale, *looks)
+    rewards = _asking(config, seed, env) if config.rewards == LEARNED else None
     resets = _resets(config, prior, env) if config.resets.share else None
     env.close()
     with run_folder("train", config.name, config) as folder:
@@ -303,11 +336,16 @@ def _resets(
     return DatasetResets(config.resets, dataset, env, preferences)
 
 
-def _asking(config: TrainConfig, seed: int) -> OnlinePreferences:
+def _asking(config: TrainConfig, seed: int, env: gymnasium.Env[Any, Any]) -> OnlinePreferences:
+    env_args = getattr(env.unwrapped, "env_args", {})
+
     def teacher(
         dataset: TrajectoryDataset, pairs: Pairs, rng: np.random.Generator
     ) -> NDArray[np.float64]:
-        return teacher_answers(dataset, pairs, config.teacher, rng)
+        if not config.heron.ranking:
+            return teacher_answers(dataset, pairs, config.teacher, rng)
+        located = replace(dataset, env_args=env_args)  # where hand and object are
+        return hierarchy_answers(located, pairs, config.heron)[0]
 
     return OnlinePreferences(config.ask, config.reward, teacher, seed)
 
@@ -321,22 +359,6 @@ def write_outcome(
     write_json(folder / "metrics.json", {unit: done, **metrics})
     outcome = f", {outcome_line(metrics)}" if config.evaluation.episodes else ""
     print(f"{folder / POLICY_FOLDER}: {done} {unit}{outcome}")
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device that the option `device` means.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
-    try:
-        device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-        )
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device={name}: cannot be used here; choose auto or cpu") from error
-    return device
 
 
 def _rewards(dataset: TrajectoryDataset, source: str, device: torch.device) -> NDArray[np.float32]:
@@ -362,30 +384,3 @@ def _environment(dataset: TrajectoryDataset, config: TrainConfig) -> tuple[str, 
     except InputError as error:
         raise InputError(f"{error}; evaluation.episodes=0 trains without it") from error
     return env_id, env_kwargs
-
-
-@contextmanager
-def told_of_metrics(
-    config: TrainConfig, folder: Path, total: int, unit: str
-) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """Yields what to tell how far the training is, and its metrics."""
-    with (
-        wandb_run(config.wandb, folder, config) as log,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit + ", {task.fields[note]}"),
-            TimeRemainingColumn(),
-        ) as progress,
-    ):
-        bar = progress.add_task(config.policy, total=total, note="")
-
-        def show(step: int, metrics: Mapping[str, float]) -> None:
-            note = f"{metrics['updates_per_second']:.0f} updates/s"
-            if "episode/success" in metrics:
-                note += f", success {metrics['episode/success']:.0%}"
-            progress.update(bar, completed=step, note=note)
-            log(step, metrics)
-
-        yield show

@@ -20,8 +20,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from robopref.cli.config import register, run
+from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
-from robopref.cli.train import chosen_device
 from robopref.data.robomimic import load_dataset
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import label_accuracy, reward_quality

@@ -49,6 +49,17 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
         self.action_dim = action_dim
         self.standardizer = Standardizer(observation_dim)
 
+    def fit_observations(self, observations: Tensor) -> None:
+        """Learns the statistics by which observations (N, D) are standardised."""
+        self.standardizer.fit(observations)
+
+    def see(self, images: Tensor) -> Tensor:
+        """(B, ...): what learning needs of images (B, C, H, W), which `act` takes in their place.
+
+        They themselves, unless an encoder that does not learn has looked at them.
+        """
+        return images
+
     def reset(self) -> None:
         """Starts an episode. Policies with memory forget."""
 

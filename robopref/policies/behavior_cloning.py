@@ -12,7 +12,6 @@ from robopref.errors import InputError
 from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
-from robopref.policies.losses import weighted_regression_loss
 from robopref.structures import TransitionBatch
 
 
@@ -69,16 +68,24 @@ class BehaviorCloning(Policy[TransitionBatch]):
         """(B, D) standardised observations to (B, A) random actions."""
         return self.averaged_actor.sample(observations, generator)
 
+    def log_likelihoods(
+        self, observations: Tensor, actions: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """(B,): `log pi(a | s)` of actions (B, A) at standardised observations (B, D).
+
+        With `deterministic`, minus the squared distance to the mean.
+        """
+        if self.config.deterministic:
+            distances: Tensor = (self.actor(observations) - actions).square().sum(-1)
+            return -distances
+        return self.actor.log_prob(observations, actions)
+
     def update(
         self, batch: TransitionBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One gradient step; rewards are not read."""
         observations = self.standardizer(batch.observations)
-        if self.config.deterministic:
-            loss = (self.actor(observations) - batch.actions).square().sum(-1).mean()
-        else:
-            log_probs = self.actor.log_prob(observations, batch.actions)
-            loss = weighted_regression_loss(log_probs, torch.ones_like(log_probs))
+        loss = -self.log_likelihoods(observations, batch.actions, generator).mean()
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()

@@ -2,13 +2,15 @@
 
 IQL is Kostrikov, Nair and Levine 2021, "Offline Reinforcement Learning with Implicit
 Q-Learning", arXiv 2110.06169. SAC is Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and
-Applications", arXiv 1812.05905.
+Applications", arXiv 1812.05905. CPL is Hejna et al. 2024, "Contrastive Preference Learning", arXiv
+2310.13639.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 MAXIMUM_WEIGHT = 100.0
 """Advantage weights are clipped here, as in the code published with the paper."""
@@ -97,3 +99,39 @@ def temperature_loss(log_temperature: Tensor, log_probs: Tensor, target_entropy:
         target_entropy: in nats; the temperature grows while the policy's entropy is below it.
     """
     return -log_temperature * (log_probs.detach().mean() + target_entropy)
+
+
+def contrastive_loss(
+    first: Tensor, second: Tensor, labels: Tensor, confidence: Tensor, bias: float
+) -> Tensor:
+    """`-log(exp(S+) / (exp(S+) + exp(lambda S-)))` (CPL, eq. 6; eq. 5 with a bias of 1).
+
+    A label between 0 and 1 mixes the losses of both orders.
+
+    Args:
+        first: (P,) `S`: how well the policy agrees with the first segments.
+        second: (P,) with the second segments.
+        labels: (P,) probability that the second is preferred.
+        confidence: (P,) weights.
+        bias: `lambda`; below 1, agreeing with neither segment costs more than agreeing with both.
+
+    Returns:
+        () weighted mean over pairs.
+    """
+    if_first = functional.softplus(bias * second - first)
+    if_second = functional.softplus(bias * first - second)
+    return (((1.0 - labels) * if_first + labels * if_second) * confidence).mean()
+
+
+@torch.no_grad()
+def preference_accuracy(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+    """() share of the pairs, ties left out, whose preferred segment scores higher.
+
+    Args:
+        first: (P,) scores of the first segments.
+        second: (P,) of the second segments.
+        labels: (P,) probability that the second is preferred.
+    """
+    decided = (labels != 0.5).float()
+    right = ((second > first) == (labels > 0.5)).float() * decided
+    return right.sum() / decided.sum().clamp(min=1.0)

@@ -28,6 +28,7 @@ from robopref.errors import InputError
 from robopref.networks.context_transformer import ContextTransformer, TrajectoryEncoder
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
+from robopref.policies.losses import preference_accuracy
 from robopref.structures import SegmentBatch
 
 
@@ -266,14 +267,7 @@ class OPPO(Policy[OPPOBatch]):
         return {
             "actor_loss": matching.detach(),
             "preference_loss": preference.detach(),
-            "preference_accuracy": _accuracy(first, second, optimal, batch.labels),
+            "preference_accuracy": preference_accuracy(
+                -distances(first, optimal), -distances(second, optimal), batch.labels
+            ),
         }
-
-
-@torch.no_grad()
-def _accuracy(first: Tensor, second: Tensor, optimal: Tensor, labels: Tensor) -> Tensor:
-    """() share of the pairs, ties left out, whose preferred context is the nearer to `z*`."""
-    closer = distances(first, optimal) > distances(second, optimal)
-    decided = (labels != 0.5).float()
-    right = (closer == (labels > 0.5)).float() * decided
-    return right.sum() / decided.sum().clamp(min=1.0)

@@ -8,16 +8,26 @@ from typing import Any
 
 import torch
 
+from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.networks.persistence import read_description
+from robopref.networks.pretrained import FrozenEncoder
 from robopref.policies.base import BatchSource, Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
+from robopref.policies.cpl import CPL, CPLConfig
+from robopref.policies.diffusion import Diffusion, DiffusionConfig
+from robopref.policies.dpo import DPO, DPOConfig
+from robopref.policies.dppo import DPPO, DPPOConfig
+from robopref.policies.dppo_batches import DPPOBatches
+from robopref.policies.ipl import IPL, IPLConfig
 from robopref.policies.iql import IQL, IQLConfig
 from robopref.policies.oppo import OPPO, OPPOConfig
 from robopref.policies.oppo_batches import OPPOBatches
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.policies.sac import SAC, SACConfig
+from robopref.policies.segment_pairs import PairBatches
 from robopref.policies.visual import VisualConfig, VisualPolicy
+from robopref.preferences.dataset import Preferences
 from robopref.seeding import torch_generator
 from robopref.structures import TransitionBatch
 
@@ -25,15 +35,43 @@ POLICIES: Mapping[str, tuple[type[Policy], type[Any]]] = {
     IQL.name: (IQL, IQLConfig),
     BehaviorCloning.name: (BehaviorCloning, BehaviorCloningConfig),
     OPPO.name: (OPPO, OPPOConfig),
+    CPL.name: (CPL, CPLConfig),
+    IPL.name: (IPL, IPLConfig),
+    DPPO.name: (DPPO, DPPOConfig),
+    Diffusion.name: (Diffusion, DiffusionConfig),
+    DPO.name: (DPO, DPOConfig),
     SAC.name: (SAC, SACConfig),
     RLPD.name: (RLPD, RLPDConfig),
     VisualPolicy.name: (VisualPolicy, VisualConfig),
 }
 """Name to policy and config classes."""
 
-FROM_LABELS: Mapping[str, Callable[..., BatchSource]] = {OPPO.name: OPPOBatches}
-"""Policies that learn from labels and no reward: name to what makes their batches, from a dataset,
-its preferences, the policy's config, and a device."""
+LabelledBatches = Callable[
+    [TrajectoryDataset, Preferences, Any, int, torch.device], BatchSource[Any]
+]
+"""Makes batches from a dataset, its preferences, the policy's config, a seed and a device."""
+
+
+def _pairs(
+    dataset: TrajectoryDataset, labels: Preferences, config: Any, seed: int, device: torch.device
+) -> BatchSource[Any]:
+    return PairBatches(dataset, labels, config.pairs, config.segment_steps, device)
+
+
+def _windows(
+    dataset: TrajectoryDataset, labels: Preferences, config: Any, seed: int, device: torch.device
+) -> BatchSource[Any]:
+    return OPPOBatches(dataset, labels, config, device)
+
+
+FROM_LABELS: Mapping[str, LabelledBatches] = {
+    OPPO.name: _windows,
+    CPL.name: _pairs,
+    IPL.name: _pairs,
+    DPO.name: _pairs,
+    DPPO.name: DPPOBatches,
+}
+"""Policies that learn from labels and no reward: name to what makes their batches."""
 
 
 def load_policy(folder: Path | str, device: torch.device | str = "cpu") -> Policy:
@@ -84,10 +122,29 @@ def new_policy(
 
 def _build(config: Any, observation_dim: int, action_dim: int) -> Policy:
     if isinstance(config, VisualConfig):
-        learner = _build(config.options, observation_dim + config.encoder.features, action_dim)
-        return VisualPolicy(config, observation_dim, action_dim, learner)
+        frozen, features = None, config.encoder.features
+        if config.encoder.pretrained:
+            frozen = FrozenEncoder(config.encoder.pretrained)
+            features = frozen.features(config.image_shape[0])
+        learner = _build(config.options, observation_dim + features, action_dim)
+        return VisualPolicy(config, observation_dim, action_dim, learner, frozen)
+    if isinstance(config, DPOConfig):
+        return _tuned(config, observation_dim, action_dim)
     policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
     return policy_class(config, observation_dim, action_dim)
+
+
+def _tuned(config: DPOConfig, observation_dim: int, action_dim: int) -> DPO:
+    if not config.pretrained:
+        raise InputError("dpo.pretrained: name the folder of a saved policy, which is to be tuned")
+    pretrained = load_policy(config.pretrained)
+    found = (pretrained.observation_dim, pretrained.action_dim)
+    if found != (observation_dim, action_dim):
+        raise InputError(
+            f"dpo.pretrained={config.pretrained}: takes observations and actions of sizes {found}, "
+            f"the dataset has {(observation_dim, action_dim)}"
+        )
+    return DPO(config, pretrained)
 
 
 def make_policy(
@@ -96,5 +153,5 @@ def make_policy(
     """As `new_policy`, with sizes and observation statistics of the data that it learns from."""
     sizes = data.observations.shape[1], data.actions.shape[1]
     policy = new_policy(config, *sizes, seed, device)
-    policy.standardizer.fit(data.observations)
+    policy.fit_observations(data.observations)
     return policy

@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.transitions import transitions
-from robopref.policies.registry import make_policy
+from robopref.policies.base import BatchSource
+from robopref.policies.registry import FROM_LABELS, make_policy
 from robopref.preferences.dataset import load_preferences
 from robopref.processes import end_with_parent, interrupts_ignored, one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
-from robopref.rewards.relabel import relabel
+from robopref.rewards.relabel import in_best_episodes, relabel
 from robopref.training.evaluated import RESULT_FILE, EvaluationConfig, train_and_evaluate
 from robopref.training.logger import read_metrics
 from robopref.training.offline import OfflineTrainingConfig
@@ -47,7 +49,8 @@ class ArmRun:
     preferences: Path | None
     """Preferences over it; None for the control whose every reward is zero."""
     reward: Any
-    """Config of one of `REWARDS`; unused without preferences."""
+    """Config of one of `REWARDS`; None without preferences, and for a policy that learns from
+    these alone."""
     policy: Any
     """Config of one of `POLICIES`."""
     training: OfflineTrainingConfig
@@ -57,6 +60,8 @@ class ArmRun:
     env_kwargs: Mapping[str, Any]
     true_reward: bool = False
     """Learns from the dataset's true rewards instead: the oracle."""
+    best_episodes: float = 1.0
+    """Share of the episodes to learn from, those of the highest rewards."""
 
     @property
     def done(self) -> bool:
@@ -125,10 +130,18 @@ def make_run(run: ArmRun) -> None:
     one_thread()
     run.folder.mkdir(parents=True, exist_ok=True)  # says that the run has begun
     dataset = load_dataset(run.dataset)
-    data = transitions(dataset, run_rewards(run, dataset))
-    policy = make_policy(run.policy, data, run.training.seed)
+    rewards, seed = run_rewards(run, dataset), run.training.seed
+    data = transitions(dataset, rewards)
+    if run.best_episodes < 1.0:
+        data = data[torch.from_numpy(in_best_episodes(rewards, dataset, run.best_episodes))]
+    policy = make_policy(run.policy, data, seed)
+    batches: BatchSource = data
+    if policy.name in FROM_LABELS:
+        assert run.preferences is not None
+        labels = load_preferences(run.preferences)
+        batches = FROM_LABELS[policy.name](dataset, labels, run.policy, seed, policy.device)
     train_and_evaluate(
-        policy, data, run.training, run.evaluation, run.env_id, run.env_kwargs, run.folder
+        policy, batches, run.training, run.evaluation, run.env_id, run.env_kwargs, run.folder
     )
 
 
@@ -136,7 +149,7 @@ def run_rewards(run: ArmRun, dataset: TrajectoryDataset) -> np.ndarray[Any, Any]
     """(N,): rewards that the run learns from."""
     if run.true_reward:
         return dataset.rewards
-    if run.preferences is None:
+    if run.reward is None:
         return np.zeros(dataset.num_steps, dtype=np.float32)
     return relabel(dataset, run_reward_model(run, dataset)).mean
 

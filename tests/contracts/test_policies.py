@@ -2,19 +2,24 @@
 
 import dataclasses
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from robopref.data.windows import Steps
 from robopref.errors import InputError
 from robopref.networks.persistence import WEIGHTS
 from robopref.policies.base import Policy
+from robopref.policies.dpo import DPO, DPOConfig
+from robopref.policies.dppo import ScoredBatch
 from robopref.policies.oppo import OPPOBatch
-from robopref.policies.registry import POLICIES, load_policy, make_policy
+from robopref.policies.registry import FROM_LABELS, POLICIES, load_policy, make_policy
 from robopref.policies.sac import SACConfig
+from robopref.policies.segment_pairs import PairBatch, SegmentSteps
 from robopref.policies.visual import EncoderConfig
 from robopref.structures import SegmentBatch, TransitionBatch
 
@@ -37,6 +42,10 @@ def make(name: str, seed: int = 0) -> Policy:
         encoder = EncoderConfig(features=8, crop=1)
         small = {"learner": "sac", "options": SACConfig([16, 16]), "image_shape": [3, 8, 8]}
         small["encoder"] = encoder
+    if name == "dpo":
+        with TemporaryDirectory() as folder:
+            make("behavior_cloning", seed).save(Path(folder))
+            return make_policy(DPOConfig(folder), batch(), seed)
     return make_policy(POLICIES[name][1](**small), batch(), seed)
 
 
@@ -52,9 +61,21 @@ def learning_batch(name: str, seed: int = 0) -> Any:
     if name == "visual":
         pictures = images(steps.observations), images(steps.next_observations)
         return dataclasses.replace(steps, images=pictures[0], next_images=pictures[1])
-    if name != "oppo":
+    if name in POLICIES and name not in FROM_LABELS:
         return steps
     observations, actions = steps.observations.view(16, 4, 5), steps.actions.view(16, 4, 2)
+    segments = SegmentSteps(
+        observations,
+        actions,
+        steps.next_observations.view(16, 4, 5),
+        steps.terminated.view(16, 4),
+        torch.ones(16, 4),
+    )
+    others = SegmentSteps(*(values.roll(1, 0) for values in segments))
+    if name == "dppo":
+        return ScoredBatch(segments, observations.sum((1, 2)))
+    if name != "oppo":
+        return PairBatch(segments, others, steps.terminated[:16], torch.ones(16), steps)
     sequences = Steps(observations, actions)
     return OPPOBatch(
         SegmentBatch(observations, actions, torch.ones(16, 4)),
@@ -71,6 +92,14 @@ def fresh_actions(policy: Policy, *arguments: Any) -> Any:
     policy.reset()
     seen = {"images": images(arguments[0]).numpy()} if policy.image_shape else {}
     return policy.act(*arguments, **seen)
+
+
+def acting_weights(policy: Policy) -> torch.Tensor:
+    """The weights that a saved policy acts with, in a row."""
+    with TemporaryDirectory() as folder:
+        policy.save(Path(folder))
+        weights = load_file(Path(folder) / WEIGHTS)
+    return torch.cat([value.flatten().double() for _, value in sorted(weights.items())])
 
 
 def test_acts_within_bounds(name: str) -> None:
@@ -96,12 +125,12 @@ def test_random_actions_follow_the_generator(name: str) -> None:
 
 def test_an_update_changes_weights_and_returns_finite_scalars(name: str) -> None:
     policy = make(name)
-    before = fresh_actions(policy, batch().observations)
+    before = acting_weights(policy)
     metrics = policy.update(learning_batch(name))
     assert metrics
     for value in metrics.values():
         assert value.shape == () and not value.requires_grad and torch.isfinite(value)
-    assert not np.array_equal(fresh_actions(policy, batch().observations), before)
+    assert not torch.equal(acting_weights(policy), before)
 
 
 def test_learning_lowers_the_actor_loss(name: str) -> None:
@@ -125,6 +154,8 @@ def test_saved_and_loaded_acts_the_same(name: str, tmp_path: Path) -> None:
     policy.update(learning_batch(name))
     policy.save(tmp_path / "policy")
     loaded = load_policy(tmp_path / "policy")
+    if isinstance(policy, DPO):  # becomes a policy of the kind that it tuned
+        policy = policy.learner
     assert type(loaded) is type(policy) and loaded.config == policy.config
     np.testing.assert_array_equal(
         fresh_actions(loaded, batch(5).observations), fresh_actions(policy, batch(5).observations)

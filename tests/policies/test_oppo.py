@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from robopref.policies.oppo import (
 from robopref.policies.oppo_batches import OPPOBatches
 from robopref.policies.registry import load_policy, new_policy
 from robopref.preferences.dataset import Preferences
-from robopref.structures import Segments, Trajectory
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
 
 SMALL = OPPOConfig(context_dim=3, window=4, encoder_steps=5, width=16, layers=1, heads=2, pairs=16)
@@ -62,36 +60,6 @@ def test_a_tie_pulls_neither_way() -> None:
     )
     loss.backward()
     assert first.grad is not None and not first.grad.any()
-
-
-@pytest.fixture
-def data() -> tuple[TrajectoryDataset, Preferences]:
-    """Two kinds of episodes in one world: some always go +0.5, some -0.5; labels like +0.5."""
-    rng = np.random.default_rng(0)
-
-    def episode(number: int) -> Trajectory:
-        steps, direction = 12, 0.5 if number % 2 else -0.5
-        flags = np.zeros(steps, dtype=bool)
-        observations = rng.normal(size=(steps + 1, 3)).astype(np.float32)
-        actions = np.full((steps, 1), direction, dtype=np.float32)
-        return Trajectory({"flat": observations}, actions, flags * 1.0, flags, flags, flags)
-
-    dataset = TrajectoryDataset.from_trajectories([episode(number) for number in range(40)])
-    sides = [
-        Segments(rng.integers(40, size=60), rng.integers(6, size=60), np.full(60, 6))
-        for _ in range(2)
-    ]
-    good = [side.episodes % 2 for side in sides]
-    labels = 0.5 + 0.5 * (good[1] - good[0])
-    preferences = Preferences.from_labels(
-        dataset,
-        *sides,
-        labels,
-        source="scripted",
-        annotator="test",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    return dataset, preferences
 
 
 def trained(data: tuple[TrajectoryDataset, Preferences], updates: int) -> OPPO:

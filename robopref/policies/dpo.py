@@ -1,0 +1,157 @@
+"""DPO: fine-tunes a pre-trained policy by preferences, held near what it was.
+
+Rafailov, Sharma, Mitchell, Ermon, Manning, Finn: Direct Preference Optimization, NeurIPS 2023,
+arXiv 2305.18290, eq. 7, with the log-likelihoods of a segment's actions in place of those of an
+answer's words. For a diffusion policy they are replaced by their lower bounds with the same noise
+for both policies (Wallace et al.: Diffusion Model Alignment Using Direct Preference Optimization,
+CVPR 2024, arXiv 2311.12908, eq. 14; Yang et al., D3PO, CVPR 2024). A supervised term on the
+preferred segments guards against making both segments less likely (Liu et al.: RPO, 2024, arXiv
+2405.16436).
+
+The result is a policy of the pre-trained one's kind, and is saved as such. One departure: what acts
+is a moving average of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from robopref.errors import InputError
+from robopref.networks.mlp import move_towards
+from robopref.policies.base import Policy
+from robopref.policies.behavior_cloning import BehaviorCloning
+from robopref.policies.diffusion import Diffusion
+from robopref.policies.losses import contrastive_loss, preference_accuracy
+from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+
+Tunable = BehaviorCloning | Diffusion
+"""Policies whose actions have a likelihood, or a bound of it."""
+
+
+@dataclass
+class DPOConfig:
+    """How far the labels may move the policy."""
+
+    pretrained: str = ""
+    """Folder of a saved policy: behavior_cloning or diffusion."""
+    temperature: float = 0.1
+    """`beta`: what the log-ratio of new and old policy counts, per step; lower moves further."""
+    supervised_weight: float = 0.1
+    """Weight of the log-likelihood of the preferred segments (RPO); 0 is DPO alone."""
+    pairs: int = 16
+    """Labelled pairs of an update."""
+    segment_steps: int = 32
+    """Steps of a segment that an update looks at."""
+    learning_rate: float = 1e-4
+    actor_average_rate: float = 0.005
+    """Share of the policy entering its average per update; 1 acts with the latest weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "pairs", "segment_steps", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"dpo.{name}={getattr(self, name)}: must be above 0")
+        if self.supervised_weight < 0:
+            raise InputError(f"dpo.supervised_weight={self.supervised_weight}: must be at least 0")
+        if not 0.0 < self.actor_average_rate <= 1.0:
+            raise InputError(
+                f"dpo.actor_average_rate={self.actor_average_rate}: must be within (0, 1]"
+            )
+
+
+class DPO(Policy[PairBatch]):
+    """Tunes a policy; acts as it."""
+
+    name = "dpo"
+    config: DPOConfig
+
+    def __init__(self, config: DPOConfig, pretrained: Policy) -> None:
+        """
+        Raises:
+            InputError: if actions of the pre-trained policy have no likelihood.
+        """
+        super().__init__(config, pretrained.observation_dim, pretrained.action_dim)
+        if not isinstance(pretrained, Tunable):
+            raise InputError(
+                f"dpo.pretrained={config.pretrained}: is a policy {pretrained.name}; train one of "
+                "behavior_cloning or diffusion"
+            )
+        self.standardizer = copy.deepcopy(pretrained.standardizer)
+        self.learner = pretrained
+        # The averaged weights are those that acted, so they are what the tuning starts from.
+        self.learner.actor.load_state_dict(self.learner.averaged_actor.state_dict())
+        self.reference = copy.deepcopy(pretrained).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(
+            self.learner.actor.parameters(), lr=config.learning_rate, fused=True
+        )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam over the policy that is tuned."""
+        return self._optimizer
+
+    def fit_observations(self, observations: Tensor) -> None:
+        """Nothing: the pre-trained policy knows observations as its own data had them."""
+
+    def mean_actions(self, observations: Tensor) -> Tensor:
+        """(B, D) standardised observations to (B, A)."""
+        return self.learner.mean_actions(observations)
+
+    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, D) standardised observations to (B, A) random actions."""
+        return self.learner.sample_actions(observations, generator)
+
+    def update(
+        self, batch: PairBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """One step on the pairs."""
+        config = self.config
+        first, first_likelihood = self._ratios(batch.first, generator)
+        second, second_likelihood = self._ratios(batch.second, generator)
+        preference = contrastive_loss(first, second, batch.labels, batch.confidence, bias=1.0)
+        preferred = (1.0 - batch.labels) * first_likelihood + batch.labels * second_likelihood
+        supervised = -(preferred * batch.confidence).mean()
+        loss = preference + config.supervised_weight * supervised
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        move_towards(self.learner.averaged_actor, self.learner.actor, config.actor_average_rate)
+        return {
+            "actor_loss": loss.detach(),
+            "preference_loss": preference.detach(),
+            "supervised_loss": supervised.detach(),
+            "preference_accuracy": preference_accuracy(first, second, batch.labels),
+        }
+
+    def _ratios(
+        self, segments: SegmentSteps, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """(P,): the sum of `beta log(pi / pi_ref)` over each segment, and the mean of `log pi`."""
+        observations = self.standardizer(segments.observations).flatten(0, 1)
+        actions = segments.actions.flatten(0, 1)
+        # Both see the same noise, so that it cancels where they agree.
+        state = generator.get_state() if generator is not None else torch.get_rng_state()
+        new = self.learner.log_likelihoods(observations, actions, generator)
+        if generator is not None:
+            generator.set_state(state)
+        else:
+            torch.set_rng_state(state)
+        with torch.no_grad():
+            old = self.reference.log_likelihoods(observations, actions, generator)
+        ratios = (new - old).unflatten(0, segments.weights.shape) * segments.weights
+        mean = (new.unflatten(0, segments.weights.shape) * segments.weights).sum(1)
+        return self.config.temperature * ratios.sum(1), mean / segments.weights.sum(1)
+
+    def save(self, folder: Path) -> None:
+        """Writes the tuned policy as one of its own kind."""
+        self.learner.save(folder)
+
+    def load(self, folder: Path) -> Self:
+        """Takes the weights of such a policy."""
+        self.learner.load(folder)
+        return self

@@ -1,0 +1,177 @@
+"""IPL: inverse preference learning, where the critic itself is the reward.
+
+Hejna, Sadigh: Inverse Preference Learning: Preference-based RL without a Reward Function, NeurIPS
+2023, arXiv 2305.15363. A critic and a value function imply the reward `r(s, a) = Q(s, a) - discount
+V(s')` (the inverse Bellman operator). The labels are fitted through it, so that learning `Q` takes
+the place of learning a reward and then `Q`; `V` and the actor are IQL's (algorithm 1).
+
+Departures: what acts is a moving average of the actor's weights; the three losses take one step
+together from the networks as they stood; and, as in `iql`, discount and target rate are for ten
+thousand updates.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robopref.errors import InputError
+from robopref.networks.actor_critic import GaussianActor
+from robopref.networks.mlp import EnsembleMLP, move_towards
+from robopref.policies.base import Policy
+from robopref.policies.losses import advantage_weights, expectile_loss, preference_accuracy
+from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+
+
+@dataclass
+class IPLConfig:
+    """The authors' for Meta-World where not said otherwise."""
+
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    """Width of each hidden layer (256, 256, 256)."""
+    expectile: float = 0.75
+    inverse_temperature: float = 3.0
+    regularization: float = 3.0
+    """`lambda`: weight of the squared reward, without which only differences of it would be known
+    (robomimic: 4; gym: 0.5)."""
+    discount: float = 0.97
+    """(0.99)"""
+    target_update_rate: float = 0.01
+    """(0.005)"""
+    pairs: int = 16
+    """Labelled pairs of an update."""
+    segment_steps: int = 16
+    """Steps of a segment that an update looks at."""
+    learning_rate: float = 3e-4
+    actor_average_rate: float = 0.002
+    """Share of the actor entering its average per update; 1 acts with the latest weights."""
+
+    def __post_init__(self) -> None:
+        self.hidden = list(self.hidden)
+        if not self.hidden or min(self.hidden) < 1:
+            raise InputError(f"ipl.hidden: needs positive widths, found {self.hidden}")
+        for name in ("expectile", "discount", "target_update_rate", "actor_average_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"ipl.{name}={getattr(self, name)}: must be within [0, 1]")
+        for name in ("learning_rate", "pairs", "segment_steps"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"ipl.{name}={getattr(self, name)}: must be above 0")
+        for name in ("inverse_temperature", "regularization"):
+            if getattr(self, name) < 0:
+                raise InputError(f"ipl.{name}={getattr(self, name)}: must be at least 0")
+
+
+def implicit_reward(
+    values: Tensor, discount: float, terminated: Tensor, next_values: Tensor
+) -> Tensor:
+    """(..., B): `Q(s, a) - discount V(s')` (IPL, section 4.1); no value follows a terminated step.
+
+    Args:
+        values: (..., B) of `Q`.
+        discount: in [0, 1].
+        terminated: (B,) 1 where the task ended at this step.
+        next_values: (B,)
+    """
+    return values - discount * (1.0 - terminated) * next_values
+
+
+class IPL(Policy[PairBatch]):
+    """The learner and its policy."""
+
+    name = "ipl"
+    config: IPLConfig
+
+    def __init__(self, config: IPLConfig, observation_dim: int, action_dim: int) -> None:
+        super().__init__(config, observation_dim, action_dim)
+        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
+        self.value = EnsembleMLP(1, observation_dim, config.hidden, 1)
+        self.critic = EnsembleMLP(2, observation_dim + action_dim, config.hidden, 1)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        learning = [*self.actor.parameters(), *self.value.parameters(), *self.critic.parameters()]
+        self._optimizer = torch.optim.Adam(learning, lr=config.learning_rate, fused=True)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam over actor, value and critic."""
+        return self._optimizer
+
+    def mean_actions(self, observations: Tensor) -> Tensor:
+        """(B, D) standardised observations to (B, A)."""
+        actions: Tensor = self.averaged_actor(observations)
+        return actions
+
+    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, D) standardised observations to (B, A) random actions."""
+        return self.averaged_actor.sample(observations, generator)
+
+    def update(
+        self, batch: PairBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """One step of algorithm 1 on all networks."""
+        config, steps = self.config, batch.steps
+        sides = [_flat(side) for side in (batch.first, batch.second)]
+        everything = (steps.observations, steps.actions, steps.next_observations, steps.terminated)
+        observations, actions, following, terminated = (
+            torch.cat(parts) for parts in zip(*sides, everything, strict=True)
+        )
+        states = self.standardizer(observations)
+        pairs = torch.cat([states, actions], dim=-1)
+        with torch.no_grad():
+            target_q = self.target_critic(pairs).squeeze(-1).amin(0)
+            next_v = self.value(self.standardizer(following))[0].squeeze(-1)
+
+        v = self.value(states)[0].squeeze(-1)
+        advantages = target_q - v
+        value_loss = expectile_loss(advantages, config.expectile)
+
+        q = self.critic(pairs).squeeze(-1)  # (2, rows)
+        rewards = implicit_reward(q, config.discount, terminated, next_v)
+        first, second = (
+            self._sums(part, side)
+            for part, side in zip(
+                rewards[:, : -len(steps)].chunk(2, dim=1), (batch.first, batch.second), strict=True
+            )
+        )
+        cross_entropy = functional.binary_cross_entropy_with_logits(
+            second - first, batch.labels.expand_as(first), reduction="none"
+        )
+        preference_loss = (cross_entropy * batch.confidence).mean(1).sum()
+        # Half of the weight lies on the labelled steps, however few they are.
+        of_pairs, of_all = rewards.square().split([rewards.shape[1] - len(steps), len(steps)], 1)
+        squared = 0.5 * (of_pairs.mean(1) + of_all.mean(1)).sum()
+        critic_loss = preference_loss + config.regularization * squared
+
+        weights = advantage_weights(advantages.detach(), config.inverse_temperature)
+        losses = -weights * self.actor.log_prob(states, actions)
+        actor_loss = 0.5 * (losses[: -len(steps)].mean() + losses[-len(steps) :].mean())
+
+        self._optimizer.zero_grad()
+        (value_loss + critic_loss + actor_loss).backward()
+        self._optimizer.step()
+        move_towards(self.target_critic, self.critic, config.target_update_rate)
+        move_towards(self.averaged_actor, self.actor, config.actor_average_rate)
+        return {
+            "actor_loss": actor_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "preference_loss": preference_loss.detach(),
+            "squared_reward": squared.detach(),
+            "advantage": advantages.detach().mean(),
+            "preference_accuracy": preference_accuracy(
+                first.detach().mean(0), second.detach().mean(0), batch.labels
+            ),
+        }
+
+    def _sums(self, rewards: Tensor, side: SegmentSteps) -> Tensor:
+        """(2, P): rewards (2, P * S) summed over the segments."""
+        sums: Tensor = (rewards.unflatten(1, side.weights.shape) * side.weights).sum(-1)
+        return sums
+
+
+def _flat(side: SegmentSteps) -> tuple[Tensor, ...]:
+    """All steps of all segments, one after another, padding too."""
+    return tuple(values.flatten(0, 1) for values in side[:4])
