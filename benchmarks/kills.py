@@ -44,11 +44,23 @@ CASES = {
         "policy=oppo oppo.width=16 dataset=points.hdf5 preferences=labels.parquet "
         f"{OFFLINE} training.updates=200 training.log_every=20 training.checkpoint_every=40"
     ),
+    "cpl": (
+        f"policy=cpl cpl.hidden={SMALL} cpl.reference=true cpl.cloning_updates=300 "
+        f"dataset=points.hdf5 preferences=labels.parquet {OFFLINE}"
+    ),
+    "ipl": (
+        f"policy=ipl ipl.hidden={SMALL} dataset=points.hdf5 preferences=labels.parquet {OFFLINE}"
+    ),
+    "dppo": (
+        f"policy=dppo dppo.hidden={SMALL} dppo.predictor_width=8 dppo.predictor_updates=50 "
+        f"dataset=points.hdf5 preferences=labels.parquet {OFFLINE}"
+    ),
+    "diffusion": f"policy=diffusion diffusion.hidden={SMALL} dataset=points.hdf5 {OFFLINE}",
     "sac": f"policy=sac sac.hidden={SMALL} {ONLINE}",
     "rlpd": f"policy=rlpd rlpd.hidden={SMALL} dataset=points.hdf5 {ONLINE} online.steps=600",
     "learned_reward": (
         f"policy=sac sac.hidden={SMALL} rewards=learned ask.session_every=300 ask.budget=60 "
-        f"ask.pairs_per_session=20 ask.segment_length=10 reward.updates=100 {ONLINE}"
+        f"ask.pairs_per_session=20 ask.segment_length=10 reward.epochs=3 {ONLINE}"
     ),
     "offline_to_online": (
         f"policy=iql iql.hidden={SMALL} dataset=points.hdf5 online.pretraining_updates=400 {ONLINE}"

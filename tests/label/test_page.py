@@ -112,7 +112,11 @@ class Person:
         self.page = self.context.new_page()
         self.acknowledged: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
+        self.loading, self.most_loading = 0, 0
         self.page.on("response", self._note)
+        self.page.on("request", lambda request: self._count(request, 1))
+        self.page.on("requestfinished", lambda request: self._count(request, -1))
+        self.page.on("requestfailed", lambda request: self._count(request, -1))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)
         self.wait("")
@@ -123,6 +127,12 @@ class Person:
             self.acknowledged[sent["client_id"]] = {
                 "place": sent["place"], "answer": sent["answer"], "reason": sent["reason"]
             }  # fmt: skip
+
+    def _count(self, request: Any, change: int) -> None:
+        """Counts the connections that videos take."""
+        if "/videos/" in request.url:
+            self.loading += change
+            self.most_loading = max(self.most_loading, self.loading)
 
     @property
     def place(self) -> str:
@@ -181,6 +191,8 @@ def label_fifty(served: Served, browser: Any) -> None:
     labels = load_preferences(served.run / PREFERENCES)
     assert len(labels) == sum("choice" in row["answer"] for row in exported)
     assert not person.errors
+    # A browser opens six connections to a server; an answer must not wait for a video.
+    assert 2 <= person.most_loading <= 5
     person.context.close()
 
 

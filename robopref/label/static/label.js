@@ -14,7 +14,7 @@ const KEYS = [
   [", .", "one picture back, one on"], ["- +", "slower, faster"], ["v", "side by side, overlaid, in turns"],
   ["r", "write a reason"], ["?", "these keys"],
 ];
-const state = { session: null, question: null, since: 0, order: [], ready: new Map(), turn: 0, busy: false };
+const state = { session: null, question: null, since: 0, order: [], ready: new Map(), coming: [], turn: 0, busy: false };
 
 // ---- talking to the server -------------------------------------------------------------------
 
@@ -80,6 +80,7 @@ function videoFor(url) {
     Object.assign(video, { src: url, muted: true, playsInline: true, preload: "auto" });
     // Safari on phones loads no picture before it is sent to one.
     video.addEventListener("loadedmetadata", () => { video.currentTime = 0.001; }, { once: true });
+    video.addEventListener("loadeddata", lookAhead, { once: true });
     video.addEventListener("error", () => { // being made, or the connection broke
       const tries = Number(video.dataset.tries || 0);
       if (tries > 6) { notice("A video cannot be shown; skip the question, or try again later."); return; }
@@ -89,6 +90,13 @@ function videoFor(url) {
     state.ready.set(url, video);
   }
   return state.ready.get(url);
+}
+
+// A browser has six connections to a server. Videos take half, so that no answer waits for one.
+const LOADING = 3;
+function lookAhead() {
+  const loading = [...state.ready.values()].filter((video) => video.readyState < 2).length;
+  state.coming.splice(0, Math.max(LOADING - loading, 0)).forEach(videoFor);
 }
 
 const clock = { playing: true, time: 0, stamp: 0, speed: 1 };
@@ -161,9 +169,15 @@ function show(question) {
   $("layout").hidden = !two;
   Object.assign(stage.dataset, { kind: question.kind, count: question.items.length, layout: two ? $("layout").value : "side" });
   stage.replaceChildren(...question.items.map((item, index) => figure(item, index)));
-  for (const url of question.coming) videoFor(url);
   const wanted = new Set([...question.items.map((item) => item.video), ...question.coming]);
-  for (const url of state.ready.keys()) if (!wanted.has(url)) state.ready.delete(url);
+  for (const [url, video] of state.ready) {
+    if (wanted.has(url)) continue;
+    state.ready.delete(url);
+    video.removeAttribute("src"); // gives its connection back
+    video.load();
+  }
+  state.coming = question.coming.filter((url) => !state.ready.has(url));
+  lookAhead();
   ({ ranking: rankingAnswers, score: scoreAnswers, success: successAnswers }[question.kind] || choiceAnswers)();
 }
 
