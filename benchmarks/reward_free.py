@@ -1,7 +1,7 @@
 """Policies straight from labels beside a learned reward with IQL, and beside cloning.
 
-Data of mixed quality (`scarce`: about a fifth of the episodes succeed), oracle labels of pieces of
-50 steps. Every arm has the same data, labels and updates; cloning of the best tenth takes the
+Data of mixed quality (`scarce`: about a fifth of the episodes succeed), oracle labels of whole
+episodes: their returns order them as their regrets do, since all start alike. Every arm has the same data, labels and updates; cloning of the best tenth takes the
 episodes of the highest sum of the Bradley-Terry reward. Finished runs are kept, so that a table
 that was broken off is gone on with.
 
@@ -25,7 +25,7 @@ import numpy as np
 from results import argument_parser, shipped_mix, write_results
 from robopref.data.collect import collect
 from robopref.data.robomimic import load_dataset
-from robopref.data.segments import sample_segments
+from robopref.data.segments import whole_episodes
 from robopref.evaluation.statistics import mean
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.cpl import CPLConfig
@@ -43,7 +43,7 @@ from robopref.training.arms import ArmRun, run_arms
 from robopref.training.evaluated import RESULT_FILE, EvaluationConfig, load_result
 from robopref.training.offline import OfflineTrainingConfig
 
-SEGMENT_LENGTH, EPISODES = 50, 200
+EPISODES = 200
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -62,7 +62,7 @@ CLONING = BehaviorCloningConfig()
 ARMS = {
     "oppo": Arm(OPPOConfig(), batch_size=64),
     "cpl": Arm(CPLConfig()),
-    "cpl_kl": Arm(CPLConfig(reference=True, temperature=0.2, bias=0.75)),
+    "cpl_bc": Arm(CPLConfig(cloning_weight=1.0)),
     "ipl": Arm(IPLConfig()),
     "dppo": Arm(DPPOConfig()),
     "bradley_terry_iql": Arm(IQLConfig(), BradleyTerryConfig()),
@@ -134,8 +134,7 @@ def labelled(folder: Path, dataset: Path, count: int, seed: int) -> Path:
     path = folder / "labels" / f"{dataset.stem}-{count}-{seed}.parquet"
     if not path.exists():
         data, rng = load_dataset(dataset), numpy_generator(seed, "pairs")
-        segments = sample_segments(data, 2 * count, SEGMENT_LENGTH, rng)
-        pairs = uniform_pairs(segments, count, rng)
+        pairs = uniform_pairs(whole_episodes(data), count, rng)
         path.parent.mkdir(exist_ok=True)
         save_preferences(path, scripted_labels(data, pairs, TEACHERS["oracle"], rng, NOW))
     return path

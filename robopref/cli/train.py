@@ -54,9 +54,16 @@ from robopref.policies.dppo import DPPOConfig
 from robopref.policies.ipl import IPLConfig
 from robopref.policies.iql import IQL, IQLConfig
 from robopref.policies.oppo import OPPO, OPPOConfig
-from robopref.policies.registry import FROM_LABELS, POLICIES, make_policy, new_policy
+from robopref.policies.registry import (
+    FROM_LABELS,
+    FROM_LABELS_AND_IMAGES,
+    POLICIES,
+    make_policy,
+    new_policy,
+)
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
+from robopref.policies.segment_pairs import PairBatches
 from robopref.policies.visual import EncoderConfig, VisualConfig
 from robopref.preferences.dataset import load_preferences
 from robopref.preferences.hierarchy import HierarchyConfig, hierarchy_answers
@@ -207,10 +214,15 @@ class TrainConfig:
             raise InputError(
                 f"policy={self.policy}: learns from labels of the dataset; give preferences="
             )
-        if self.env or self.best_episodes != 1.0 or self.rewards != TRUE or self.images:
+        if self.env or self.best_episodes != 1.0 or self.rewards != TRUE:
             raise InputError(
                 f"policy={self.policy}: learns from labels of a dataset alone; leave out env=, "
-                "rewards=, best_episodes= and images="
+                "rewards= and best_episodes="
+            )
+        if self.images and self.policy not in FROM_LABELS_AND_IMAGES:
+            raise InputError(
+                f"policy={self.policy}: does not look at images; leave out images=, or choose "
+                f"policy={' or '.join(FROM_LABELS_AND_IMAGES)}"
             )
 
 
@@ -237,7 +249,7 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     if config.best_episodes != 1.0:
         best = in_best_episodes(rewards, dataset, config.best_episodes)
         data, rows = data[torch.from_numpy(best).to(device)], rows[best]
-    settings = getattr(config, config.policy)
+    own = settings = getattr(config, config.policy)
     batches: BatchSource = data
     if config.images:
         images = camera_images(dataset.observations)
@@ -251,8 +263,10 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
         batches = ImageTransitions(kept, rows, data)
     if config.policy in FROM_LABELS:
         labels = load_preferences(config.preferences)
-        options = (settings, config.training.seed, device)
-        batches = FROM_LABELS[config.policy](dataset, labels, *options)
+        if config.images:
+            batches = PairBatches(dataset, labels, own.pairs, own.segment_steps, device, kept)
+        else:
+            batches = FROM_LABELS[config.policy](dataset, labels, own, config.training.seed, device)
     env_id, env_kwargs = _environment(dataset, config)
     with run_folder("train", config.name, config) as folder:
         with told_of_metrics(config, folder, config.training.updates, "updates") as told:

@@ -100,7 +100,10 @@ class ImageTransitions:
     def draw(self, count: int, generator: torch.Generator) -> TransitionBatch:
         """Draws `count` transitions, uniformly and with replacement."""
         device = self.images.device
-        steps = torch.randint(len(self), (count,), generator=generator, device=device)
+        return self.take(torch.randint(len(self), (count,), generator=generator, device=device))
+
+    def take(self, steps: Tensor) -> TransitionBatch:
+        """The transitions of these numbers (B,)."""
         rows = self._rows[steps]
         return dataclasses.replace(
             self.transitions.take(steps),

@@ -28,7 +28,7 @@ from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
 from robopref.policies.losses import contrastive_loss, preference_accuracy
-from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+from robopref.policies.segment_pairs import PairBatch
 
 
 @dataclass
@@ -118,9 +118,15 @@ class CPL(Policy[PairBatch]):
     ) -> dict[str, Tensor]:
         """One step on cloning while its updates last, and on the labels afterwards."""
         config = self.config
-        observations = self.standardizer(batch.steps.observations)
-        cloning = -self._log_probs(self.actor, observations, batch.steps.actions).mean()
-        first, second = self._advantages(batch.first), self._advantages(batch.second)
+        observations = self.standardizer(batch.transitions.observations)
+        actions = batch.transitions.actions
+        log_probs = self._log_probs(self.actor, observations, actions)
+        cloning = -batch.split(log_probs)[1].mean()
+        if config.reference:
+            with torch.no_grad():
+                reference = self._log_probs(self.reference_actor, observations, actions)
+            log_probs = log_probs - reference
+        first, second = batch.sums(config.temperature * log_probs)
         contrast = contrastive_loss(first, second, batch.labels, batch.confidence, config.bias)
         # The count is a tensor, so that no update waits for the device to know which loss it has.
         labels_count = (self.updates >= config.cloning_updates).float()
@@ -149,18 +155,8 @@ class CPL(Policy[PairBatch]):
         ):
             follower.copy_(torch.where(cloning, leader, follower))
 
-    def _advantages(self, segments: SegmentSteps) -> Tensor:
-        """(P,): `S`, the sum of `alpha log pi(a | s)` over a segment."""
-        observations = self.standardizer(segments.observations)
-        log_probs = self._log_probs(self.actor, observations, segments.actions)
-        if self.config.reference:
-            with torch.no_grad():
-                reference = self._log_probs(self.reference_actor, observations, segments.actions)
-            log_probs = log_probs - reference
-        return self.config.temperature * (segments.weights * log_probs).sum(1)
-
     def _log_probs(self, actor: GaussianActor, observations: Tensor, actions: Tensor) -> Tensor:
-        """(...): of `actions` (..., A)."""
+        """(R,): of `actions` (R, A)."""
         if self.config.deterministic:
             distances: Tensor = (actor(observations) - actions).square().sum(-1)
             return -distances

@@ -28,7 +28,7 @@ from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning
 from robopref.policies.diffusion import Diffusion
 from robopref.policies.losses import contrastive_loss, preference_accuracy
-from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+from robopref.policies.segment_pairs import PairBatch
 
 Tunable = BehaviorCloning | Diffusion
 """Policies whose actions have a likelihood, or a bound of it."""
@@ -111,10 +111,14 @@ class DPO(Policy[PairBatch]):
     ) -> dict[str, Tensor]:
         """One step on the pairs."""
         config = self.config
-        first, first_likelihood = self._ratios(batch.first, generator)
-        second, second_likelihood = self._ratios(batch.second, generator)
+        new, ratios = self._likelihoods(batch, generator)
+        first, second = batch.sums(config.temperature * ratios)
         preference = contrastive_loss(first, second, batch.labels, batch.confidence, bias=1.0)
-        preferred = (1.0 - batch.labels) * first_likelihood + batch.labels * second_likelihood
+        first_new, second_new = (
+            total / weights.sum(1)
+            for total, weights in zip(batch.sums(new), batch.weights, strict=True)
+        )
+        preferred = (1.0 - batch.labels) * first_new + batch.labels * second_new
         supervised = -(preferred * batch.confidence).mean()
         loss = preference + config.supervised_weight * supervised
         self._optimizer.zero_grad()
@@ -128,12 +132,12 @@ class DPO(Policy[PairBatch]):
             "preference_accuracy": preference_accuracy(first, second, batch.labels),
         }
 
-    def _ratios(
-        self, segments: SegmentSteps, generator: torch.Generator | None
+    def _likelihoods(
+        self, batch: PairBatch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """(P,): the sum of `beta log(pi / pi_ref)` over each segment, and the mean of `log pi`."""
-        observations = self.standardizer(segments.observations).flatten(0, 1)
-        actions = segments.actions.flatten(0, 1)
+        """(R,): `log pi(a | s)` of the policy that is tuned, and how far the old one's is below."""
+        observations = self.standardizer(batch.transitions.observations)
+        actions = batch.transitions.actions
         # Both see the same noise, so that it cancels where they agree.
         state = generator.get_state() if generator is not None else torch.get_rng_state()
         new = self.learner.log_likelihoods(observations, actions, generator)
@@ -143,9 +147,7 @@ class DPO(Policy[PairBatch]):
             torch.set_rng_state(state)
         with torch.no_grad():
             old = self.reference.log_likelihoods(observations, actions, generator)
-        ratios = (new - old).unflatten(0, segments.weights.shape) * segments.weights
-        mean = (new.unflatten(0, segments.weights.shape) * segments.weights).sum(1)
-        return self.config.temperature * ratios.sum(1), mean / segments.weights.sum(1)
+        return new, new - old
 
     def save(self, folder: Path) -> None:
         """Writes the tuned policy as one of its own kind."""

@@ -22,7 +22,6 @@ from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
 from robopref.policies.losses import contrastive_loss
-from robopref.policies.segment_pairs import SegmentSteps
 
 
 @dataclass
@@ -33,8 +32,9 @@ class DPPOConfig:
     """Width of each hidden layer of the policy."""
     temperature: float = 0.1
     """What the mean distance of a segment's actions is divided by."""
-    bias: float = 1.0
-    """`lambda` in (0, 1]: how much agreeing with the worse segment counts; below 1 conservative."""
+    bias: float = 0.5
+    """`lambda` in (0, 1]: how much agreeing with the worse segment counts; below 1 conservative
+    (1)."""
     segments: int = 32
     """Scored segments of an update, of which every pair is compared (256)."""
     segment_steps: int = 32
@@ -84,25 +84,30 @@ class DPPOConfig:
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """`P` segments with the judge's scores, on one device."""
+    """`S` steps of each of `P` segments, with the judge's scores, on one device."""
 
-    segments: SegmentSteps
-    """(P, S, ...)"""
+    observations: Tensor
+    """(P, S, D)"""
+    actions: Tensor
+    """(P, S, A)"""
+    weights: Tensor
+    """(P, S): how many steps of the segment each stands for; 0 on padding."""
     scores: Tensor
     """(P,): the higher, the better."""
 
 
-def segment_distances(actions: Tensor, segments: SegmentSteps) -> Tensor:
-    """(P,): mean distance of actions to a segment's own, which halved lie in [0, 1] per dimension.
+def segment_distances(actions: Tensor, own: Tensor, weights: Tensor) -> Tensor:
+    """(P,): mean distance of a policy's actions to a segment's own, in [0, 1] per dimension.
 
     Args:
-        actions: (P, S, A) of the policy.
-        segments: whose actions, and weights of steps.
+        actions: (P, S, A) of the policy, in [-1, 1].
+        own: (P, S, A) of the segments.
+        weights: (P, S) of the steps.
     """
-    squares = ((actions - segments.actions) / 2.0).square().sum(-1)
+    squares = ((actions - own) / 2.0).square().sum(-1)
     # Above zero, so that the root has a gradient where the policy is exactly right.
     lengths = (squares + 1e-12).sqrt()
-    return (lengths * segments.weights).sum(1) / segments.weights.sum(1)
+    return (lengths * weights).sum(1) / weights.sum(1)
 
 
 class DPPO(Policy[ScoredBatch]):
@@ -137,9 +142,9 @@ class DPPO(Policy[ScoredBatch]):
         self, batch: ScoredBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One step on all pairs of the batch."""
-        config, segments = self.config, batch.segments
-        actions = self.actor(self.standardizer(segments.observations))
-        distances = segment_distances(actions, segments)
+        config = self.config
+        actions = self.actor(self.standardizer(batch.observations))
+        distances = segment_distances(actions, batch.actions, batch.weights)
         agreement = -distances / config.temperature
         count = len(agreement)
         worse, better = torch.triu_indices(count, count, 1, device=agreement.device)

@@ -17,7 +17,7 @@ from robopref.data.spans import Spans, segment_spans
 from robopref.data.transitions import transitions
 from robopref.networks.transformer import PreferenceTransformer
 from robopref.policies.dppo import DPPOConfig, ScoredBatch
-from robopref.policies.segment_pairs import SegmentSteps, segment_steps
+from robopref.policies.segment_pairs import segment_rows
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.seeding import torch_generator
 
@@ -34,12 +34,11 @@ class Judge(nn.Module):
         self.standardizer = Standardizer(observation_dim)
         self.transformer = PreferenceTransformer(observation_dim + action_dim, width, 1, heads, 1)
 
-    def forward(self, segments: SegmentSteps) -> Tensor:
-        """(P,): scores."""
-        observations = self.standardizer(segments.observations)
-        inputs = torch.cat([observations, segments.actions], dim=-1)
-        values, weights = self.transformer(inputs, (segments.weights > 0).float())
-        scores: Tensor = (values.squeeze(-1) * weights).sum(1)
+    def forward(self, observations: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+        """(P,): scores of segments (P, S, ...), of which steps of weight 0 are padding."""
+        inputs = torch.cat([self.standardizer(observations), actions], dim=-1)
+        values, attention = self.transformer(inputs, (weights > 0).float())
+        scores: Tensor = (values.squeeze(-1) * attention).sum(1)
         return scores
 
 
@@ -80,7 +79,7 @@ class DPPOBatches:
         with torch.no_grad():
             self.scores = torch.cat(
                 [
-                    judge(self._segments(rows, None))
+                    judge(*self._segments(rows, None))
                     for rows in torch.arange(len(self._starts), device=device).split(SCORED_AT_ONCE)
                 ]
             )
@@ -92,7 +91,7 @@ class DPPOBatches:
     def draw(self, count: int, generator: torch.Generator) -> ScoredBatch:
         """Draws `config.segments` segments; `count` is of transitions, which are not needed."""
         rows = self._rows(self.config.segments, generator)
-        return ScoredBatch(self._segments(rows, generator), self.scores[rows])
+        return ScoredBatch(*self._segments(rows, generator), self.scores[rows])
 
     def _fit(
         self,
@@ -117,12 +116,7 @@ class DPPOBatches:
                 len(labels), (config.predictor_pairs,), generator=generator, device=device
             )
             first, second = (
-                judge(
-                    segment_steps(
-                        self._steps, (starts[drawn], lengths[drawn]), config.segment_steps,
-                        generator,
-                    )
-                )
+                judge(*self._steps_of((starts[drawn], lengths[drawn]), generator))
                 for starts, lengths in spans
             )  # fmt: skip
             loss = functional.binary_cross_entropy_with_logits(
@@ -143,7 +137,7 @@ class DPPOBatches:
         first, room = self._slack
         moved = torch.minimum(torch.maximum(moved, first[rows]), first[rows] + room[rows])
         shifted = self._steps_of((moved, self._lengths[rows]), generator)
-        difference = judge(self._segments(rows, generator)) - judge(shifted)
+        difference = judge(*self._segments(rows, generator)) - judge(*shifted)
         squared: Tensor = difference.square().mean()
         return squared
 
@@ -151,11 +145,17 @@ class DPPOBatches:
         device = self._starts.device
         return torch.randint(len(self._starts), (count,), generator=generator, device=device)
 
-    def _segments(self, rows: Tensor, generator: torch.Generator | None) -> SegmentSteps:
+    def _segments(
+        self, rows: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return self._steps_of((self._starts[rows], self._lengths[rows]), generator)
 
-    def _steps_of(self, spans: Spans, generator: torch.Generator | None) -> SegmentSteps:
-        return segment_steps(self._steps, spans, self.config.segment_steps, generator)
+    def _steps_of(
+        self, spans: Spans, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(P, S, D), (P, S, A), (P, S): observations, actions and weights of segments."""
+        rows, weights = segment_rows(spans, self.config.segment_steps, generator)
+        return self._steps.observations[rows], self._steps.actions[rows], weights
 
 
 def _everywhere(

@@ -24,7 +24,7 @@ from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.mlp import EnsembleMLP, move_towards
 from robopref.policies.base import Policy
 from robopref.policies.losses import advantage_weights, expectile_loss, preference_accuracy
-from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+from robopref.policies.segment_pairs import PairBatch
 
 
 @dataclass
@@ -113,42 +113,29 @@ class IPL(Policy[PairBatch]):
         self, batch: PairBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One step of algorithm 1 on all networks."""
-        config, steps = self.config, batch.steps
-        sides = [_flat(side) for side in (batch.first, batch.second)]
-        everything = (steps.observations, steps.actions, steps.next_observations, steps.terminated)
-        observations, actions, following, terminated = (
-            torch.cat(parts) for parts in zip(*sides, everything, strict=True)
-        )
-        states = self.standardizer(observations)
-        pairs = torch.cat([states, actions], dim=-1)
+        config, steps = self.config, batch.transitions
+        states = self.standardizer(steps.observations)
+        pairs = torch.cat([states, steps.actions], dim=-1)
         with torch.no_grad():
             target_q = self.target_critic(pairs).squeeze(-1).amin(0)
-            next_v = self.value(self.standardizer(following))[0].squeeze(-1)
+            next_v = self.value(self.standardizer(steps.next_observations))[0].squeeze(-1)
 
         v = self.value(states)[0].squeeze(-1)
         advantages = target_q - v
         value_loss = expectile_loss(advantages, config.expectile)
 
-        q = self.critic(pairs).squeeze(-1)  # (2, rows)
-        rewards = implicit_reward(q, config.discount, terminated, next_v)
-        first, second = (
-            self._sums(part, side)
-            for part, side in zip(
-                rewards[:, : -len(steps)].chunk(2, dim=1), (batch.first, batch.second), strict=True
-            )
-        )
+        q = self.critic(pairs).squeeze(-1)  # (2, R)
+        rewards = implicit_reward(q, config.discount, steps.terminated, next_v)
+        first, second = batch.sums(rewards)  # (2, P) each
         cross_entropy = functional.binary_cross_entropy_with_logits(
             second - first, batch.labels.expand_as(first), reduction="none"
         )
         preference_loss = (cross_entropy * batch.confidence).mean(1).sum()
-        # Half of the weight lies on the labelled steps, however few they are.
-        of_pairs, of_all = rewards.square().split([rewards.shape[1] - len(steps), len(steps)], 1)
-        squared = 0.5 * (of_pairs.mean(1) + of_all.mean(1)).sum()
+        squared = _halves(batch, rewards.square()).sum()
         critic_loss = preference_loss + config.regularization * squared
 
         weights = advantage_weights(advantages.detach(), config.inverse_temperature)
-        losses = -weights * self.actor.log_prob(states, actions)
-        actor_loss = 0.5 * (losses[: -len(steps)].mean() + losses[-len(steps) :].mean())
+        actor_loss = _halves(batch, -weights * self.actor.log_prob(states, steps.actions))
 
         self._optimizer.zero_grad()
         (value_loss + critic_loss + actor_loss).backward()
@@ -166,12 +153,9 @@ class IPL(Policy[PairBatch]):
             ),
         }
 
-    def _sums(self, rewards: Tensor, side: SegmentSteps) -> Tensor:
-        """(2, P): rewards (2, P * S) summed over the segments."""
-        sums: Tensor = (rewards.unflatten(1, side.weights.shape) * side.weights).sum(-1)
-        return sums
 
-
-def _flat(side: SegmentSteps) -> tuple[Tensor, ...]:
-    """All steps of all segments, one after another, padding too."""
-    return tuple(values.flatten(0, 1) for values in side[:4])
+def _halves(batch: PairBatch, values: Tensor) -> Tensor:
+    """(...): mean of values (..., R) of which labelled steps have half the weight, however few."""
+    of_pairs, rest = batch.split(values)
+    mean: Tensor = 0.5 * (of_pairs.mean((-3, -2, -1)) + rest.mean(-1))
+    return mean

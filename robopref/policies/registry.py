@@ -50,6 +50,8 @@ LabelledBatches = Callable[
     [TrajectoryDataset, Preferences, Any, int, torch.device], BatchSource[Any]
 ]
 """Makes batches from a dataset, its preferences, the policy's config, a seed and a device."""
+FROM_LABELS_AND_IMAGES = (CPL.name, IPL.name)
+"""Policies that learn from labels and can look at images, whose batches are `PairBatches`."""
 
 
 def _pairs(

@@ -1,51 +1,50 @@
 """What policies from labelled pairs learn from: the pairs' steps, and transitions of all data.
 
-Shape letters: `P` pairs, `S` steps looked at in a segment, `B` transitions.
+Shape letters: `P` pairs, `S` steps looked at in a segment, `B` transitions, `R = 2 P S + B` rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import ImageTransitions
 from robopref.data.spans import Spans, segment_spans, steps_in_parts
 from robopref.data.transitions import transitions
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.structures import TransitionBatch
 
 
-class SegmentSteps(NamedTuple):
-    """`S` steps of each of `P` segments."""
-
-    observations: Tensor
-    """(P, S, D)"""
-    actions: Tensor
-    """(P, S, A)"""
-    next_observations: Tensor
-    """(P, S, D)"""
-    terminated: Tensor
-    """(P, S)"""
-    weights: Tensor
-    """(P, S): how many steps of the segment each stands for; 0 on padding."""
-
-
 @dataclass(frozen=True)
 class PairBatch:
     """`P` labelled pairs and `B` transitions, on one device."""
 
-    first: SegmentSteps
-    second: SegmentSteps
+    transitions: TransitionBatch
+    """(R, ...): the steps of the first segments, those of the second ones, and transitions of the
+    whole dataset, labelled or not. Their rewards are zero."""
+    weights: Tensor
+    """(2, P, S): how many steps of a segment each step stands for; 0 on padding."""
     labels: Tensor
     """(P,) in [0, 1]: probability that the second is preferred."""
     confidence: Tensor
     """(P,): weights of the labels, 1 on average over the data."""
-    steps: TransitionBatch
-    """(B, ...): of the whole dataset, labelled or not; their rewards are zero."""
+
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (..., R) of all rows as those of the segments (..., 2, P, S) and of the rest."""
+        size = self.weights.numel()
+        of_pairs, rest = values.split([size, values.shape[-1] - size], dim=-1)
+        return of_pairs.unflatten(-1, self.weights.shape), rest
+
+    def sums(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (..., R) summed over the steps of the first and second segments, (..., P) each."""
+        first, second = (self.split(values)[0] * self.weights).sum(-1).unbind(-2)
+        return first, second
 
 
 class PairBatches:
@@ -62,6 +61,7 @@ class PairBatches:
         pairs: int,
         steps: int,
         device: torch.device | str = "cpu",
+        images: NDArray[Any] | None = None,
     ) -> None:
         """
         Args:
@@ -70,6 +70,7 @@ class PairBatches:
             pairs: `P` of each batch.
             steps: `S`.
             device: where batches are wanted.
+            images: (N + E, ...) of the dataset, for policies that look at them.
 
         Raises:
             InputError: if the preferences say nothing or are of another dataset.
@@ -77,7 +78,10 @@ class PairBatches:
         check_informative(preferences)
         check_dataset(preferences, dataset)
         self.pairs, self.steps = pairs, steps
-        self._transitions = transitions(dataset, np.zeros(dataset.num_steps)).to(device)
+        data = transitions(dataset, np.zeros(dataset.num_steps)).to(device)
+        self._data: TransitionBatch | ImageTransitions = data
+        if images is not None:
+            self._data = ImageTransitions(images, dataset.observation_rows, data)
         self._labels = torch.tensor(preferences.labels, dtype=torch.float32).to(device)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(device)
         self._confidence = confidence / confidence.mean()
@@ -85,7 +89,7 @@ class PairBatches:
         self._spans = [segment_spans(dataset, side, device) for side in sides]
 
     def __len__(self) -> int:
-        return len(self._transitions)
+        return len(self._data)
 
     def draw(self, count: int, generator: torch.Generator) -> PairBatch:
         """Draws `P` pairs and `count` transitions.
@@ -95,35 +99,33 @@ class PairBatches:
             generator: source of randomness, on the device.
         """
         labels = self._labels
-        drawn = torch.randint(len(labels), (self.pairs,), generator=generator, device=labels.device)
-        first, second = (
-            segment_steps(self._transitions, (starts[drawn], lengths[drawn]), self.steps, generator)
+        options: Any = {"generator": generator, "device": labels.device}
+        drawn = torch.randint(len(labels), (self.pairs,), **options)
+        sides = [
+            segment_rows((starts[drawn], lengths[drawn]), self.steps, generator)
             for starts, lengths in self._spans
-        )
-        steps = self._transitions.draw(count, generator)
-        return PairBatch(first, second, labels[drawn], self._confidence[drawn], steps)
+        ]
+        rows, weights = (torch.stack(parts) for parts in zip(*sides, strict=True))
+        rest = torch.randint(len(self), (count,), **options)
+        steps = self._data.take(torch.cat([rows.flatten(), rest]))
+        return PairBatch(steps, weights, labels[drawn], self._confidence[drawn])
 
 
-def segment_steps(
-    data: TransitionBatch, spans: Spans, count: int, generator: torch.Generator | None
-) -> SegmentSteps:
-    """`S` steps of each segment.
+def segment_rows(
+    spans: Spans, count: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """`S` steps of each segment: rows among all steps, and how many steps each stands for.
 
     Args:
-        data: all steps of a dataset.
-        spans: where the segments lie among them.
+        spans: where `P` segments lie.
         count: `S`.
         generator: draws the steps of longer segments; None takes the middle of each part.
+
+    Returns:
+        (P, S) rows and (P, S) weights, 0 where a shorter segment is padded with its last step.
     """
     starts, lengths = spans
     whole = lengths.clamp(min=count)  # a short segment has as many parts as it is padded to
     within = steps_in_parts(whole, count, generator)
     rows = starts[:, None] + torch.minimum(within, lengths[:, None] - 1)
-    weights = (within < lengths[:, None]) * (whole / count)[:, None]
-    return SegmentSteps(
-        data.observations[rows],
-        data.actions[rows],
-        data.next_observations[rows],
-        data.terminated[rows],
-        weights,
-    )
+    return rows, (within < lengths[:, None]) * (whole / count)[:, None]

@@ -13,7 +13,7 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from robopref.errors import InputError
 from robopref.networks.image_encoder import ImageEncoder, random_shift
 from robopref.networks.pretrained import FrozenEncoder
 from robopref.policies.base import Policy
+from robopref.policies.segment_pairs import PairBatch
 from robopref.structures import TransitionBatch
 
 
@@ -66,7 +67,7 @@ class VisualConfig:
             self.encoder = EncoderConfig(**self.encoder)
 
 
-class VisualPolicy(Policy[TransitionBatch]):
+class VisualPolicy(Policy[TransitionBatch | PairBatch]):
     """A learner with an encoder in front."""
 
     name = "visual"
@@ -167,27 +168,39 @@ class VisualPolicy(Policy[TransitionBatch]):
         raise InputError("policy visual: acts on images as well; use act")
 
     def update(
-        self, batch: TransitionBatch, generator: torch.Generator | None = None
+        self, batch: TransitionBatch | PairBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """One update of the learner, and one step of the encoder along the gradient it leaves."""
-        if batch.images is None or batch.next_images is None:
+        steps = batch.transitions if isinstance(batch, PairBatch) else batch
+        if steps.images is None or steps.next_images is None:
             raise InputError("policy visual: learns from images, and this batch has none")
         if self._frozen:
-            joined = self._joined(batch, batch.images, batch.next_images)
-            return self.learner.update(joined, generator)
+            return self._learn(
+                batch, self._joined(steps, steps.images, steps.next_images), generator
+            )
         crop = self.config.encoder.crop
-        features = self.encoder(random_shift(batch.images, crop, generator))
+        features = self.encoder(random_shift(steps.images, crop, generator))
         with torch.no_grad():
-            following = self.encoder(random_shift(batch.next_images, crop, generator))
-        joined = self._joined(batch, features.detach(), following)
+            following = self.encoder(random_shift(steps.next_images, crop, generator))
+        joined = self._joined(steps, features.detach(), following)
         seen = joined.observations.requires_grad_()
-        metrics = self.learner.update(joined, generator)
+        metrics = self._learn(batch, joined, generator)
         assert seen.grad is not None  # every learner of transitions leaves it
         optimizer = self._optimizer.encoder
         optimizer.zero_grad()
         features.backward(seen.grad[:, self.observation_dim :])
         optimizer.step()
         return metrics
+
+    def _learn(
+        self,
+        batch: TransitionBatch | PairBatch,
+        joined: TransitionBatch,
+        generator: torch.Generator | None,
+    ) -> dict[str, Tensor]:
+        if isinstance(batch, PairBatch):
+            return self.learner.update(replace(batch, transitions=joined), generator)
+        return self.learner.update(joined, generator)
 
     def _joined(self, batch: TransitionBatch, seen: Tensor, following: Tensor) -> TransitionBatch:
         """What the learner sees: standardised observations with features beside them."""

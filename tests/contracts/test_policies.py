@@ -19,7 +19,7 @@ from robopref.policies.dppo import ScoredBatch
 from robopref.policies.oppo import OPPOBatch
 from robopref.policies.registry import FROM_LABELS, POLICIES, load_policy, make_policy
 from robopref.policies.sac import SACConfig
-from robopref.policies.segment_pairs import PairBatch, SegmentSteps
+from robopref.policies.segment_pairs import PairBatch
 from robopref.policies.visual import EncoderConfig
 from robopref.structures import SegmentBatch, TransitionBatch
 
@@ -64,18 +64,13 @@ def learning_batch(name: str, seed: int = 0) -> Any:
     if name in POLICIES and name not in FROM_LABELS:
         return steps
     observations, actions = steps.observations.view(16, 4, 5), steps.actions.view(16, 4, 2)
-    segments = SegmentSteps(
-        observations,
-        actions,
-        steps.next_observations.view(16, 4, 5),
-        steps.terminated.view(16, 4),
-        torch.ones(16, 4),
-    )
-    others = SegmentSteps(*(values.roll(1, 0) for values in segments))
     if name == "dppo":
-        return ScoredBatch(segments, observations.sum((1, 2)))
+        scores = observations.sum((1, 2))
+        return ScoredBatch(observations, actions, torch.ones(16, 4), scores)
     if name != "oppo":
-        return PairBatch(segments, others, steps.terminated[:16], torch.ones(16), steps)
+        rows = torch.arange(64)
+        joined = steps.take(torch.cat([rows, rows.roll(4), rows]))
+        return PairBatch(joined, torch.ones(2, 16, 4), steps.terminated[:16], torch.ones(16))
     sequences = Steps(observations, actions)
     return OPPOBatch(
         SegmentBatch(observations, actions, torch.ones(16, 4)),

@@ -22,7 +22,7 @@ from robopref.policies.ipl import IPLConfig, implicit_reward
 from robopref.policies.iql import IQLConfig
 from robopref.policies.losses import contrastive_loss, preference_accuracy
 from robopref.policies.registry import FROM_LABELS, load_policy, make_policy, new_policy
-from robopref.policies.segment_pairs import PairBatches, SegmentSteps, segment_steps
+from robopref.policies.segment_pairs import PairBatches, segment_rows
 from robopref.preferences.dataset import Preferences
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
 
@@ -90,7 +90,7 @@ def test_the_kl_form_of_one_step_is_dpo(data: Data) -> None:
     """`-log sigmoid(beta (log-ratio of the preferred - log-ratio of the other))`."""
     config = CPLConfig(
         [8], temperature=0.3, bias=1.0, deterministic=False, reference=True, cloning_updates=1,
-        segment_steps=1,
+        segment_steps=1, pairs=8,
     )  # fmt: skip
     policy, batches = made(data, config)
     assert isinstance(policy, CPL)
@@ -101,10 +101,11 @@ def test_the_kl_form_of_one_step_is_dpo(data: Data) -> None:
         loss = policy.update(batch)["contrastive_loss"]
     policy.load_state_dict(before)
     ratios = []
-    for side in (batch.first, batch.second):
-        inputs = policy.standardizer(side.observations), side.actions
+    for side in (slice(8), slice(8, 16)):  # of 8 pairs, a step each
+        steps = batch.transitions[side]
+        inputs = policy.standardizer(steps.observations), steps.actions
         ratio = policy.actor.log_prob(*inputs) - policy.reference_actor.log_prob(*inputs)
-        ratios.append(6.0 * ratio[:, 0])  # one step stands for the segment's six
+        ratios.append(6.0 * ratio)  # one step stands for the segment's six
     towards = 0.3 * (ratios[1] - ratios[0])
     log_sigmoid = torch.nn.functional.logsigmoid
     dpo = -batch.labels * log_sigmoid(towards) - (1.0 - batch.labels) * log_sigmoid(-towards)
@@ -185,47 +186,46 @@ def test_the_reference_is_what_cloning_ended_with(data: Data) -> None:
 
 
 def test_distance_of_a_segment_worked_numbers() -> None:
-    nothing = torch.zeros(1, 3, 2)
     own = torch.tensor([[[2.0, 0.0], [0.0, 0.0], [-2.0, 2.0]]])
     weights = torch.tensor([[1.0, 1.0, 0.0]])
-    segments = SegmentSteps(nothing, own, nothing, torch.zeros(1, 3), weights)
-    distance = segment_distances(torch.zeros(1, 3, 2), segments)
+    distance = segment_distances(torch.zeros(1, 3, 2), own, weights)
     torch.testing.assert_close(distance, torch.tensor([0.5]), atol=1e-5, rtol=0)
 
 
 def test_segments_are_whole_or_sampled_in_order(data: Data) -> None:
     dataset, preferences = data
-    steps = transitions(dataset, np.zeros(dataset.num_steps))
     spans = segment_spans(dataset, preferences.first)
     generator = torch.Generator().manual_seed(0)
-    whole = segment_steps(steps, spans, 8, generator)
-    assert torch.equal(whole.weights, torch.tensor([1.0] * 6 + [0.0] * 2).expand(60, 8))
-    rows = spans[0][:, None] + torch.arange(6)
-    assert torch.equal(whole.observations[:, :6], steps.observations[rows])
-    assert torch.equal(whole.next_observations[:, :5], whole.observations[:, 1:6])
-    assert torch.equal(whole.actions[:, 6:], whole.actions[:, 5:6].expand(-1, 2, -1))
-    sampled = segment_steps(steps, spans, 4, generator)
-    torch.testing.assert_close(sampled.weights, torch.full((60, 4), 1.5))
-    where = (sampled.observations[:, :, None] == steps.observations[rows][:, None]).all(-1)
-    places = where.float().argmax(-1)
-    assert where.any(-1).all() and (places.diff(dim=1) >= 0).all()
+    rows, weights = segment_rows(spans, 8, generator)
+    assert torch.equal(weights, torch.tensor([1.0] * 6 + [0.0] * 2).expand(60, 8))
+    assert torch.equal(rows[:, :6], spans[0][:, None] + torch.arange(6))
+    assert torch.equal(rows[:, 6:], rows[:, 5:6].expand(-1, 2))
+    rows, weights = segment_rows(spans, 4, generator)
+    torch.testing.assert_close(weights, torch.full((60, 4), 1.5))
+    within = rows - spans[0][:, None]
+    assert within.min() == 0 and within.max() == 5 and (within.diff(dim=1) >= 0).all()
 
 
-def test_confidence_is_one_on_average_and_goes_with_its_pair(data: Data) -> None:
-    batch = PairBatches(*data, pairs=5_000, steps=2).draw(4, torch.Generator().manual_seed(0))
+def test_a_batch_has_the_steps_of_its_pairs_and_sums_over_them(data: Data) -> None:
+    dataset, preferences = data
+    batch = PairBatches(*data, pairs=5_000, steps=8).draw(4, torch.Generator().manual_seed(0))
+    steps = batch.transitions
+    assert len(steps) == 2 * 5_000 * 8 + 4 and not steps.rewards.any()
     assert batch.confidence.mean().item() == pytest.approx(1.0, abs=0.05)
-    good = [side.actions[:, 0, 0] > 0 for side in (batch.first, batch.second)]
-    assert torch.equal(batch.labels, 0.5 + 0.5 * (good[1].float() - good[0].float()))
-    assert not batch.steps.rewards.any()
+    of_pairs, rest = batch.split(steps.actions[:, 0])
+    assert of_pairs.shape == (2, 5_000, 8) and len(rest) == 4
+    first, second = batch.sums(steps.actions[:, 0])  # six steps of 0.5 or -0.5
+    assert set(first.tolist()) == {3.0, -3.0}
+    torch.testing.assert_close(batch.labels, 0.5 + (second - first) / 12.0)
 
 
 def test_the_judge_scores_what_is_preferred_higher(data: Data) -> None:
     batches = DPPOBatches(*data, CASES["dppo"], seed=0)
     assert len(batches) == 40 * 7  # six of twelve steps, at every place
     batch = batches.draw(0, torch.Generator().manual_seed(0))
-    good = batch.segments.actions[:, 0, 0] > 0
+    good = batch.actions[:, 0, 0] > 0
     assert batch.scores[good].min() > batch.scores[~good].max()
-    same = (batch.segments.actions == batch.segments.actions[:, :1]).all()
+    same = (batch.actions == batch.actions[:, :1]).all()
     assert same  # no segment reaches into the next episode, which goes the other way
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,24 @@ import torch
 from safetensors.torch import load_file
 
 from robopref.data.collect import collect
-from robopref.data.images import ImageTransitions, camera_images, seen_once
+from robopref.data.images import ImageTransitions, camera_images, seen, seen_once
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
+from robopref.data.segments import whole_episodes
 from robopref.data.transitions import transitions
 from robopref.errors import InputError
 from robopref.networks import pretrained
 from robopref.networks.image_encoder import ImageEncoder, random_shift
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
+from robopref.policies.cpl import CPLConfig
 from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import load_policy, make_policy, new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
+from robopref.policies.segment_pairs import PairBatches
 from robopref.policies.visual import EncoderConfig, VisualConfig
+from robopref.preferences.queries import uniform_pairs
+from robopref.preferences.teachers import TEACHERS, scripted_labels
 from robopref.training.evaluated import EvaluationConfig, load_result, train_and_evaluate
 from robopref.training.offline import OfflineTrainingConfig
 from robopref.training.online import OnlineTrainingConfig, train_online
@@ -164,6 +170,33 @@ def test_refusals(dataset: Any) -> None:
         ReplayBuffer(90, 2, 2, dataset, image_shape=(3, 8, 8))
     with pytest.raises(InputError, match="must be positive"):
         EncoderConfig(features=0)
+
+
+@pytest.mark.parametrize("pretrained", ["", "small"])
+@pytest.mark.usefixtures("frozen")
+def test_labels_teach_what_only_the_pictures_show(
+    dataset: Any, tmp_path: Path, pretrained: str
+) -> None:
+    """CPL: the picture says where the goal is, and the labels that it is good to go there."""
+    pairs = uniform_pairs(whole_episodes(dataset), 300, np.random.default_rng(0))
+    labels = scripted_labels(
+        dataset, pairs, TEACHERS["oracle"], np.random.default_rng(0), datetime.now(UTC)
+    )
+    options = CPLConfig(
+        [64], pairs=8, segment_steps=4, cloning_updates=300, learning_rate=1e-3, bias=0.75,
+        actor_average_rate=0.02, cloning_weight=1.0,
+    )  # fmt: skip
+    config = visual("cpl", options, learning_rate=1e-3, pretrained=pretrained)
+    policy = make_policy(config, transitions(dataset), 0)
+    kept = seen(policy.see, camera_images(dataset.observations))
+    source = PairBatches(dataset, labels, options.pairs, options.segment_steps, images=kept)
+    before = [value.clone() for value in policy.parameters()]
+    training = OfflineTrainingConfig(600, 64, log_every=100, checkpoint_every=300)
+    looks = EvaluationConfig(episodes=20, episodes_on_the_way=0)
+    train_and_evaluate(policy, source, training, looks, ENV, CAMERAS, tmp_path)
+    assert load_result(tmp_path / "evaluation.json").success_any.mean() >= 0.5
+    changed = [not torch.equal(*pair) for pair in zip(policy.parameters(), before, strict=True)]
+    assert sum(changed) > len(changed) / 3
 
 
 @pytest.fixture
