@@ -1,9 +1,10 @@
 """Policies straight from labels beside a learned reward with IQL, and beside cloning.
 
 Data of mixed quality (`scarce`: about a fifth of the episodes succeed), oracle labels of whole
-episodes: their returns order them as their regrets do, since all start alike. Every arm has the same data, labels and updates; cloning of the best tenth takes the
-episodes of the highest sum of the Bradley-Terry reward. Finished runs are kept, so that a table
-that was broken off is gone on with.
+episodes: their returns order them as their regrets do, since all start alike. Every arm has the
+same data, labels and updates; cloning of the best tenth takes the episodes of the highest sum of
+the Bradley-Terry reward. Finished runs are kept, so that a table that was broken off is gone on
+with.
 
     python benchmarks/reward_free.py [--quick] [--updates 3000] [--json results/reward_free.json]
 """
