@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.networks.actor_critic import GaussianActor
-from robopref.networks.mlp import move_towards
-from robopref.policies.base import Policy
+from robopref.policies.gaussian import GaussianPolicy
 from robopref.structures import TransitionBatch
 
 
@@ -38,7 +35,7 @@ class BehaviorCloningConfig:
             )
 
 
-class BehaviorCloning(Policy[TransitionBatch]):
+class BehaviorCloning(GaussianPolicy[TransitionBatch]):
     """Maximises the log-probability of the data's actions."""
 
     name = "behavior_cloning"
@@ -48,8 +45,6 @@ class BehaviorCloning(Policy[TransitionBatch]):
         self, config: BehaviorCloningConfig, observation_dim: int, action_dim: int
     ) -> None:
         super().__init__(config, observation_dim, action_dim)
-        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
-        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self._optimizer = torch.optim.Adam(
             self.actor.parameters(), lr=config.learning_rate, fused=True
         )
@@ -58,15 +53,6 @@ class BehaviorCloning(Policy[TransitionBatch]):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over the actor."""
         return self._optimizer
-
-    def mean_actions(self, observations: Tensor) -> Tensor:
-        """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.averaged_actor(observations)
-        return actions
-
-    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, D) standardised observations to (B, A) random actions."""
-        return self.averaged_actor.sample(observations, generator)
 
     def log_likelihoods(
         self, observations: Tensor, actions: Tensor, generator: torch.Generator | None
@@ -86,8 +72,5 @@ class BehaviorCloning(Policy[TransitionBatch]):
         """One gradient step; rewards are not read."""
         observations = self.standardizer(batch.observations)
         loss = -self.log_likelihoods(observations, batch.actions, generator).mean()
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        move_towards(self.averaged_actor, self.actor, self.config.actor_average_rate)
+        self.step(loss)
         return {"actor_loss": loss.detach()}

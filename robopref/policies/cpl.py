@@ -25,8 +25,13 @@ from torch import Tensor
 
 from robopref.errors import InputError
 from robopref.networks.actor_critic import GaussianActor
-from robopref.networks.mlp import move_towards
-from robopref.policies.base import Policy
+from robopref.policies.checks import (
+    check_above_zero,
+    check_not_negative,
+    check_shares,
+    check_widths,
+)
+from robopref.policies.gaussian import GaussianPolicy
 from robopref.policies.losses import contrastive_loss, preference_accuracy
 from robopref.policies.segment_pairs import PairBatch
 
@@ -62,17 +67,10 @@ class CPLConfig:
 
     def __post_init__(self) -> None:
         self.hidden = list(self.hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(f"cpl.hidden: needs positive widths, found {self.hidden}")
-        for name in ("bias", "actor_average_rate"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"cpl.{name}={getattr(self, name)}: must be within (0, 1]")
-        for name in ("temperature", "learning_rate", "pairs", "segment_steps"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"cpl.{name}={getattr(self, name)}: must be above 0")
-        for name in ("cloning_updates", "cloning_weight"):
-            if getattr(self, name) < 0:
-                raise InputError(f"cpl.{name}={getattr(self, name)}: must be at least 0")
+        check_widths("cpl", self.hidden)
+        check_shares("cpl", self, "bias", "actor_average_rate")
+        check_above_zero("cpl", self, "temperature", "learning_rate", "pairs", "segment_steps")
+        check_not_negative("cpl", self, "cloning_updates", "cloning_weight")
         if self.reference and not self.cloning_updates:
             raise InputError(
                 "cpl.reference=true: the reference is what cloning ends with; set "
@@ -80,7 +78,7 @@ class CPLConfig:
             )
 
 
-class CPL(Policy[PairBatch]):
+class CPL(GaussianPolicy[PairBatch]):
     """The learner and its policy."""
 
     name = "cpl"
@@ -90,8 +88,6 @@ class CPL(Policy[PairBatch]):
 
     def __init__(self, config: CPLConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
-        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
-        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
         if config.reference:
             self.reference_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.register_buffer("updates", torch.zeros(()))
@@ -103,15 +99,6 @@ class CPL(Policy[PairBatch]):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over the actor."""
         return self._optimizer
-
-    def mean_actions(self, observations: Tensor) -> Tensor:
-        """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.averaged_actor(observations)
-        return actions
-
-    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, D) standardised observations to (B, A) random actions."""
-        return self.averaged_actor.sample(observations, generator)
 
     def update(
         self, batch: PairBatch, generator: torch.Generator | None = None
@@ -133,11 +120,8 @@ class CPL(Policy[PairBatch]):
         loss = (
             labels_count * contrast + (1.0 + labels_count * (config.cloning_weight - 1.0)) * cloning
         )
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
+        self.step(loss)
         self.updates += 1
-        move_towards(self.averaged_actor, self.actor, config.actor_average_rate)
         if config.reference:
             self._follow_while_cloning()
         return {

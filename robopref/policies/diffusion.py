@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from robopref.errors import InputError
 from robopref.networks.diffusion_actor import DiffusionActor
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
+from robopref.policies.checks import check_above_zero, check_shares, check_widths
 from robopref.structures import TransitionBatch
 
 
@@ -38,14 +38,9 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         self.hidden = list(self.hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(f"diffusion.hidden: needs positive widths, found {self.hidden}")
-        if self.denoising_steps < 1 or self.learning_rate <= 0:
-            raise InputError("diffusion: denoising_steps and learning_rate must be above 0")
-        if not 0.0 < self.actor_average_rate <= 1.0:
-            raise InputError(
-                f"diffusion.actor_average_rate={self.actor_average_rate}: must be within (0, 1]"
-            )
+        check_widths("diffusion", self.hidden)
+        check_above_zero("diffusion", self, "denoising_steps", "learning_rate")
+        check_shares("diffusion", self, "actor_average_rate")
 
 
 class Diffusion(Policy[TransitionBatch]):

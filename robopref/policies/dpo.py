@@ -26,6 +26,7 @@ from robopref.errors import InputError
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning
+from robopref.policies.checks import check_above_zero, check_not_negative, check_shares
 from robopref.policies.diffusion import Diffusion
 from robopref.policies.losses import contrastive_loss, preference_accuracy
 from robopref.policies.segment_pairs import PairBatch
@@ -53,15 +54,9 @@ class DPOConfig:
     """Share of the policy entering its average per update; 1 acts with the latest weights."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "pairs", "segment_steps", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"dpo.{name}={getattr(self, name)}: must be above 0")
-        if self.supervised_weight < 0:
-            raise InputError(f"dpo.supervised_weight={self.supervised_weight}: must be at least 0")
-        if not 0.0 < self.actor_average_rate <= 1.0:
-            raise InputError(
-                f"dpo.actor_average_rate={self.actor_average_rate}: must be within (0, 1]"
-            )
+        check_above_zero("dpo", self, "temperature", "pairs", "segment_steps", "learning_rate")
+        check_not_negative("dpo", self, "supervised_weight")
+        check_shares("dpo", self, "actor_average_rate")
 
 
 class DPO(Policy[PairBatch]):

@@ -11,16 +11,19 @@ One departure: what acts is a moving average of the actor's weights.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.networks.actor_critic import GaussianActor
-from robopref.networks.mlp import move_towards
-from robopref.policies.base import Policy
+from robopref.policies.checks import (
+    check_above_zero,
+    check_not_negative,
+    check_shares,
+    check_widths,
+)
+from robopref.policies.gaussian import GaussianPolicy
 from robopref.policies.losses import contrastive_loss
 
 
@@ -60,17 +63,13 @@ class DPPOConfig:
 
     def __post_init__(self) -> None:
         self.hidden = list(self.hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(f"dppo.hidden: needs positive widths, found {self.hidden}")
-        for name in ("bias", "actor_average_rate"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"dppo.{name}={getattr(self, name)}: must be within (0, 1]")
-        for name in (
-            "temperature", "segment_steps", "learning_rate", "predictor_width", "predictor_heads",
-            "predictor_updates", "predictor_pairs", "predictor_learning_rate",
-        ):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise InputError(f"dppo.{name}={getattr(self, name)}: must be above 0")
+        check_widths("dppo", self.hidden)
+        check_shares("dppo", self, "bias", "actor_average_rate")
+        check_above_zero(
+            "dppo", self, "temperature", "segment_steps", "learning_rate", "predictor_width",
+            "predictor_heads", "predictor_updates", "predictor_pairs", "predictor_learning_rate",
+        )  # fmt: skip
+        check_not_negative("dppo", self, "smoothness", "shift")
         if self.predictor_width % self.predictor_heads:
             raise InputError(
                 f"dppo.predictor_width={self.predictor_width}: must be a multiple of "
@@ -78,8 +77,6 @@ class DPPOConfig:
             )
         if self.segments < 2:
             raise InputError(f"dppo.segments={self.segments}: a pair needs at least 2")
-        if self.smoothness < 0 or self.shift < 0:
-            raise InputError("dppo: smoothness and shift must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def segment_distances(actions: Tensor, own: Tensor, weights: Tensor) -> Tensor:
     return (lengths * weights).sum(1) / weights.sum(1)
 
 
-class DPPO(Policy[ScoredBatch]):
+class DPPO(GaussianPolicy[ScoredBatch]):
     """The learner and its policy."""
 
     name = "dppo"
@@ -118,8 +115,6 @@ class DPPO(Policy[ScoredBatch]):
 
     def __init__(self, config: DPPOConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
-        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
-        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self._optimizer = torch.optim.Adam(
             self.actor.trunk.parameters(), lr=config.learning_rate, fused=True
         )
@@ -128,15 +123,6 @@ class DPPO(Policy[ScoredBatch]):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over the actor's mean."""
         return self._optimizer
-
-    def mean_actions(self, observations: Tensor) -> Tensor:
-        """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.averaged_actor(observations)
-        return actions
-
-    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, D) standardised observations to (B, A) random actions."""
-        return self.averaged_actor.sample(observations, generator)
 
     def update(
         self, batch: ScoredBatch, generator: torch.Generator | None = None
@@ -152,8 +138,5 @@ class DPPO(Policy[ScoredBatch]):
         loss = contrastive_loss(
             agreement[worse], agreement[better], labels, torch.ones_like(labels), config.bias
         )
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        move_towards(self.averaged_actor, self.actor, config.actor_average_rate)
+        self.step(loss)
         return {"actor_loss": loss.detach(), "distance": distances.detach().mean()}

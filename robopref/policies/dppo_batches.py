@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.normalization import Standardizer
-from robopref.data.spans import Spans, segment_spans
+from robopref.data.spans import Spans
 from robopref.data.transitions import transitions
 from robopref.networks.transformer import PreferenceTransformer
 from robopref.policies.dppo import DPPOConfig, ScoredBatch
+from robopref.policies.pair_labels import PairLabels
 from robopref.policies.segment_pairs import segment_rows
-from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.preferences.dataset import Preferences
 from robopref.seeding import torch_generator
 
 MOST_SEGMENTS = 20_000
@@ -64,8 +65,7 @@ class DPPOBatches:
         Raises:
             InputError: if the preferences say nothing or are of another dataset.
         """
-        check_informative(preferences)
-        check_dataset(preferences, dataset)
+        labels = PairLabels.of(preferences, dataset, device)
         self.config = config
         self._steps = transitions(dataset, np.zeros(dataset.num_steps)).to(device)
         length = int(np.median(preferences.first.lengths))
@@ -75,7 +75,7 @@ class DPPOBatches:
             sizes = self._steps.observations.shape[1], self._steps.actions.shape[1]
             judge = Judge(*sizes, config.predictor_width, config.predictor_heads).to(device)
         judge.standardizer.fit(self._steps.observations)
-        self._fit(judge, dataset, preferences, torch_generator(seed, "judge", device))
+        self._fit(judge, labels, torch_generator(seed, "judge", device))
         with torch.no_grad():
             self.scores = torch.cat(
                 [
@@ -93,34 +93,19 @@ class DPPOBatches:
         rows = self._rows(self.config.segments, generator)
         return ScoredBatch(*self._segments(rows, generator), self.scores[rows])
 
-    def _fit(
-        self,
-        judge: Judge,
-        dataset: TrajectoryDataset,
-        preferences: Preferences,
-        generator: torch.Generator,
-    ) -> None:
-        config, device = self.config, self._starts.device
-        labels = torch.tensor(preferences.labels, dtype=torch.float32).to(device)
-        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(device)
-        confidence = confidence / confidence.mean()
-        spans = [
-            segment_spans(dataset, side, device) for side in (preferences.first, preferences.second)
-        ]
+    def _fit(self, judge: Judge, labels: PairLabels, generator: torch.Generator) -> None:
+        config = self.config
         optimizer = torch.optim.AdamW(
             judge.parameters(), lr=config.predictor_learning_rate, fused=True
         )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.predictor_updates)
         for _ in range(config.predictor_updates):
-            drawn = torch.randint(
-                len(labels), (config.predictor_pairs,), generator=generator, device=device
-            )
+            drawn = labels.draw(config.predictor_pairs, generator)
             first, second = (
-                judge(*self._steps_of((starts[drawn], lengths[drawn]), generator))
-                for starts, lengths in spans
-            )  # fmt: skip
+                judge(*self._steps_of(span, generator)) for span in (drawn.first, drawn.second)
+            )
             loss = functional.binary_cross_entropy_with_logits(
-                second - first, labels[drawn], confidence[drawn]
+                second - first, drawn.labels, drawn.confidence
             )
             if config.smoothness:
                 loss = loss + config.smoothness * self._roughness(judge, generator)

@@ -19,10 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robopref.errors import InputError
-from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.mlp import EnsembleMLP, move_towards
-from robopref.policies.base import Policy
+from robopref.policies.checks import (
+    check_above_zero,
+    check_not_negative,
+    check_shares,
+    check_widths,
+)
+from robopref.policies.gaussian import GaussianPolicy
 from robopref.policies.losses import advantage_weights, expectile_loss, preference_accuracy
 from robopref.policies.segment_pairs import PairBatch
 
@@ -52,17 +56,11 @@ class IPLConfig:
 
     def __post_init__(self) -> None:
         self.hidden = list(self.hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(f"ipl.hidden: needs positive widths, found {self.hidden}")
-        for name in ("expectile", "discount", "target_update_rate", "actor_average_rate"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"ipl.{name}={getattr(self, name)}: must be within [0, 1]")
-        for name in ("learning_rate", "pairs", "segment_steps"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"ipl.{name}={getattr(self, name)}: must be above 0")
-        for name in ("inverse_temperature", "regularization"):
-            if getattr(self, name) < 0:
-                raise InputError(f"ipl.{name}={getattr(self, name)}: must be at least 0")
+        check_widths("ipl", self.hidden)
+        rates = ("expectile", "discount", "target_update_rate", "actor_average_rate")
+        check_shares("ipl", self, *rates)
+        check_above_zero("ipl", self, "learning_rate", "pairs", "segment_steps")
+        check_not_negative("ipl", self, "inverse_temperature", "regularization")
 
 
 def implicit_reward(
@@ -79,7 +77,7 @@ def implicit_reward(
     return values - discount * (1.0 - terminated) * next_values
 
 
-class IPL(Policy[PairBatch]):
+class IPL(GaussianPolicy[PairBatch]):
     """The learner and its policy."""
 
     name = "ipl"
@@ -87,11 +85,9 @@ class IPL(Policy[PairBatch]):
 
     def __init__(self, config: IPLConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
-        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
         self.value = EnsembleMLP(1, observation_dim, config.hidden, 1)
         self.critic = EnsembleMLP(2, observation_dim + action_dim, config.hidden, 1)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
         learning = [*self.actor.parameters(), *self.value.parameters(), *self.critic.parameters()]
         self._optimizer = torch.optim.Adam(learning, lr=config.learning_rate, fused=True)
 
@@ -99,15 +95,6 @@ class IPL(Policy[PairBatch]):
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over actor, value and critic."""
         return self._optimizer
-
-    def mean_actions(self, observations: Tensor) -> Tensor:
-        """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.averaged_actor(observations)
-        return actions
-
-    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, D) standardised observations to (B, A) random actions."""
-        return self.averaged_actor.sample(observations, generator)
 
     def update(
         self, batch: PairBatch, generator: torch.Generator | None = None
@@ -137,11 +124,8 @@ class IPL(Policy[PairBatch]):
         weights = advantage_weights(advantages.detach(), config.inverse_temperature)
         actor_loss = _halves(batch, -weights * self.actor.log_prob(states, steps.actions))
 
-        self._optimizer.zero_grad()
-        (value_loss + critic_loss + actor_loss).backward()
-        self._optimizer.step()
+        self.step(value_loss + critic_loss + actor_loss)
         move_towards(self.target_critic, self.critic, config.target_update_rate)
-        move_towards(self.averaged_actor, self.actor, config.actor_average_rate)
         return {
             "actor_loss": actor_loss.detach(),
             "value_loss": value_loss.detach(),

@@ -21,11 +21,10 @@ import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.networks.actor_critic import GaussianActor
 from robopref.networks.explicit import ExplicitMLP, Workspace
 from robopref.networks.flat import FlatParameters
 from robopref.networks.mlp import EnsembleMLP
-from robopref.policies.base import Policy
+from robopref.policies.gaussian import GaussianPolicy
 from robopref.policies.gradients import (
     critic_gradient,
     expectile_gradient,
@@ -67,7 +66,7 @@ class IQLConfig:
             raise InputError("iql: inverse_temperature must be >= 0 and learning_rate > 0")
 
 
-class IQL(Policy[TransitionBatch]):
+class IQL(GaussianPolicy[TransitionBatch]):
     """The learner and its policy."""
 
     name = "iql"
@@ -76,26 +75,15 @@ class IQL(Policy[TransitionBatch]):
     def __init__(self, config: IQLConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
         pair_dim = observation_dim + action_dim
-        self.actor = GaussianActor(observation_dim, config.hidden, action_dim)
         self.value = EnsembleMLP(1, observation_dim, config.hidden, 1)
         self.critic = EnsembleMLP(2, pair_dim, config.hidden, 1)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.averaged_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self._made: _Learner | None = None
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over actor, value and critic."""
         return self._learner.optimizer
-
-    def mean_actions(self, observations: Tensor) -> Tensor:
-        """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.averaged_actor(observations)
-        return actions
-
-    def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, D) standardised observations to (B, A) random actions."""
-        return self.averaged_actor.sample(observations, generator)
 
     @torch.no_grad()
     def update(

@@ -28,6 +28,7 @@ from robopref.errors import InputError
 from robopref.networks.context_transformer import ContextTransformer, TrajectoryEncoder
 from robopref.networks.mlp import move_towards
 from robopref.policies.base import Policy
+from robopref.policies.checks import check_above_zero, check_not_negative, check_shares
 from robopref.policies.losses import preference_accuracy
 from robopref.structures import SegmentBatch
 
@@ -65,22 +66,12 @@ class OPPOConfig:
     """Share of the policy entering its average per update; 1 acts with the latest weights."""
 
     def __post_init__(self) -> None:
-        least = ("context_dim", "window", "encoder_steps", "width", "layers", "heads", "pairs")
-        for name in least:
-            if getattr(self, name) < 1:
-                raise InputError(f"oppo.{name}={getattr(self, name)}: must be at least 1")
+        counts = ("context_dim", "window", "encoder_steps", "width", "layers", "heads", "pairs")
+        check_above_zero("oppo", self, *counts, "learning_rate", "optimal_context_learning_rate")
+        check_not_negative("oppo", self, "preference_weight", "margin", "weight_decay")
+        check_shares("oppo", self, "actor_average_rate")
         if self.width % self.heads:
             raise InputError(f"oppo.width={self.width}: must be a multiple of heads={self.heads}")
-        for name in ("learning_rate", "optimal_context_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"oppo.{name}={getattr(self, name)}: must be above 0")
-        for name in ("preference_weight", "margin", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise InputError(f"oppo.{name}={getattr(self, name)}: must be at least 0")
-        if not 0 < self.actor_average_rate <= 1:
-            raise InputError(
-                f"oppo.actor_average_rate={self.actor_average_rate}: must be within (0, 1]"
-            )
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.spans import segment_spans
 from robopref.data.windows import Windows
 from robopref.policies.oppo import OPPOBatch, OPPOConfig
-from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.policies.pair_labels import PairLabels
+from robopref.preferences.dataset import Preferences
 
 
 class OPPOBatches:
@@ -30,15 +29,9 @@ class OPPOBatches:
         Raises:
             InputError: if the preferences say nothing or are of another dataset.
         """
-        check_informative(preferences)
-        check_dataset(preferences, dataset)
         self.config = config
+        self._labels = PairLabels.of(preferences, dataset, device)
         self.windows = Windows(dataset, config.window, device)
-        self._labels = torch.tensor(preferences.labels, dtype=torch.float32).to(device)
-        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(device)
-        self._confidence = confidence / confidence.mean()
-        sides = (preferences.first, preferences.second)
-        self._spans = [segment_spans(dataset, side, device) for side in sides]
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -52,17 +45,10 @@ class OPPOBatches:
         """
         steps = self.config.encoder_steps
         windows, episodes = self.windows.draw(count, generator)
-        lengths = self._spans[0][1][self._rows(count, generator)]
+        _, lengths = self._labels.draw(count, generator).first
         hindsight = self.windows.segments(episodes, lengths, steps, generator)
-        rows = self._rows(self.config.pairs, generator)
+        drawn = self._labels.draw(self.config.pairs, generator)
         first, second = (
-            self.windows.steps(starts[rows], lengths[rows], steps, generator)
-            for starts, lengths in self._spans
+            self.windows.steps(*span, steps, generator) for span in (drawn.first, drawn.second)
         )
-        return OPPOBatch(
-            windows, hindsight, first, second, self._labels[rows], self._confidence[rows]
-        )
-
-    def _rows(self, count: int, generator: torch.Generator) -> Tensor:
-        device = self._labels.device
-        return torch.randint(len(self._labels), (count,), generator=generator, device=device)
+        return OPPOBatch(windows, hindsight, first, second, drawn.labels, drawn.confidence)

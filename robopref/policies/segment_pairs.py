@@ -15,9 +15,10 @@ from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.images import ImageTransitions
-from robopref.data.spans import Spans, segment_spans, steps_in_parts
+from robopref.data.spans import Spans, steps_in_parts
 from robopref.data.transitions import transitions
-from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.policies.pair_labels import PairLabels
+from robopref.preferences.dataset import Preferences
 from robopref.structures import TransitionBatch
 
 
@@ -75,18 +76,12 @@ class PairBatches:
         Raises:
             InputError: if the preferences say nothing or are of another dataset.
         """
-        check_informative(preferences)
-        check_dataset(preferences, dataset)
         self.pairs, self.steps = pairs, steps
+        self._labels = PairLabels.of(preferences, dataset, device)
         data = transitions(dataset, np.zeros(dataset.num_steps)).to(device)
         self._data: TransitionBatch | ImageTransitions = data
         if images is not None:
             self._data = ImageTransitions(images, dataset.observation_rows, data)
-        self._labels = torch.tensor(preferences.labels, dtype=torch.float32).to(device)
-        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(device)
-        self._confidence = confidence / confidence.mean()
-        sides = (preferences.first, preferences.second)
-        self._spans = [segment_spans(dataset, side, device) for side in sides]
 
     def __len__(self) -> int:
         return len(self._data)
@@ -98,17 +93,12 @@ class PairBatches:
             count: `B`.
             generator: source of randomness, on the device.
         """
-        labels = self._labels
-        options: Any = {"generator": generator, "device": labels.device}
-        drawn = torch.randint(len(labels), (self.pairs,), **options)
-        sides = [
-            segment_rows((starts[drawn], lengths[drawn]), self.steps, generator)
-            for starts, lengths in self._spans
-        ]
+        drawn = self._labels.draw(self.pairs, generator)
+        sides = [segment_rows(span, self.steps, generator) for span in (drawn.first, drawn.second)]
         rows, weights = (torch.stack(parts) for parts in zip(*sides, strict=True))
-        rest = torch.randint(len(self), (count,), **options)
+        rest = torch.randint(len(self), (count,), generator=generator, device=rows.device)
         steps = self._data.take(torch.cat([rows.flatten(), rest]))
-        return PairBatch(steps, weights, labels[drawn], self._confidence[drawn])
+        return PairBatch(steps, weights, drawn.labels, drawn.confidence)
 
 
 def segment_rows(
