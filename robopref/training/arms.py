@@ -49,7 +49,7 @@ class ArmRun:
     preferences: Path | None
     """Preferences over it; None for the control whose every reward is zero."""
     reward: Any
-    """Config of one of `REWARDS`; None without preferences, and for a policy that learns from
+    """Config of one of `REWARDS`, unused without preferences; None for a policy that learns from
     these alone."""
     policy: Any
     """Config of one of `POLICIES`."""
@@ -149,7 +149,7 @@ def run_rewards(run: ArmRun, dataset: TrajectoryDataset) -> np.ndarray[Any, Any]
     """(N,): rewards that the run learns from."""
     if run.true_reward:
         return dataset.rewards
-    if run.reward is None:
+    if run.preferences is None or run.reward is None:
         return np.zeros(dataset.num_steps, dtype=np.float32)
     return relabel(dataset, run_reward_model(run, dataset)).mean
 

@@ -130,8 +130,11 @@ def test_an_update_changes_weights_and_returns_finite_scalars(name: str) -> None
 
 def test_learning_lowers_the_actor_loss(name: str) -> None:
     policy = make(name)
-    losses = [policy.update(learning_batch(name))["actor_loss"].item() for _ in range(200)]
-    assert losses[-1] < losses[0]
+    generator = torch.Generator().manual_seed(0)
+    losses = [
+        policy.update(learning_batch(name), generator)["actor_loss"].item() for _ in range(300)
+    ]
+    assert np.mean(losses[-30:]) < np.mean(losses[:30])
 
 
 def test_same_seed_same_policy(name: str) -> None:
