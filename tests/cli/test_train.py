@@ -230,9 +230,14 @@ def test_evaluate_films(robopref, tmp_path):
         (["train", "dataset=toy.hdf5", "preferences=a.parquet"], "learns from rewards, not from"),
         (
             ["train", "dataset=toy.hdf5", "policy=oppo", "preferences=a", "rewards=zero"],
-            "leave out env=, rewards=, best_episodes= and images",
+            "leave out env=, rewards= and best_episodes",
         ),
         (["train", "dataset=toy.hdf5", "policy=oppo", "preferences=none.parquet"], "no such file"),
+        (
+            ["train", "dataset=toy.hdf5", "policy=oppo", "preferences=a", "images=true"],
+            "does not look at images",
+        ),
+        (["train", "dataset=toy.hdf5", "policy=dpo", "preferences=a"], "dpo.pretrained: name"),
         (["train", "dataset=toy.hdf5", "best_episodes=0"], "best_episodes=0.0: must lie in (0, 1]"),
         (
             ["train", "dataset=toy.hdf5", "best_episodes=0.5", "rewards=zero"],
