@@ -125,7 +125,10 @@ def main() -> None:
     table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        collect = f"collect env={ENV} mix=mixed episodes=40 horizon=20 output=points.hdf5 workers=1"
+        collect = (
+            f"collect env={ENV} mix=expert +mix.shares.random=2 episodes=40 horizon=20 "
+            "output=points.hdf5 workers=1"
+        )
         label = "label dataset=points.hdf5 pairs=60 segment_length=10 output=labels.parquet"
         for command in (collect, label):
             subprocess.run(
