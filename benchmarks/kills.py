@@ -42,7 +42,8 @@ CASES = {
     ),
     "oppo": (
         "policy=oppo oppo.width=16 dataset=points.hdf5 preferences=labels.parquet "
-        f"{OFFLINE} training.updates=200 training.log_every=20 training.checkpoint_every=40"
+        f"{OFFLINE} training.updates=200 training.log_every=20 training.checkpoint_every=40 "
+        "evaluation.every=80"
     ),
     "cpl": (
         f"policy=cpl cpl.hidden={SMALL} cpl.reference=true cpl.cloning_updates=300 "

@@ -33,6 +33,8 @@ from results import ROBOPREF, argument_parser, write_results
 HORIZON, RANDOM_STEPS, EVERY, EPISODES, LAST_EPISODES = 200, 2_000, 5_000, 10, 20
 ALONE = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
 """Tasks that SAC solves by itself."""
+ASKED = ("metaworld/drawer-close-v3", "metaworld/handle-press-v3", "metaworld/coffee-button-v3")
+"""Tasks that it learns from answers."""
 HARD = ("metaworld/window-close-v3",)
 """Tasks that it does not solve in the same steps."""
 MANIPULATION = ("metaworld/drawer-open-v3",)
@@ -58,8 +60,8 @@ TEN_EXPERTS = "mix=expert episodes=10"
 ARMS = {
     "sac": Arm(ALONE, SAC),
     "sb3": Arm(ALONE),
-    "learned": Arm(ALONE, (*ANSWERS, "ask.strategy=uniform")),
-    "disagreement": Arm(ALONE[:1], (*ANSWERS, "ask.strategy=disagreement")),
+    "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform")),
+    "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement")),
     "alone": Arm(HARD, SAC, steps=25_000),
     # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
     "rlpd": Arm(
@@ -229,7 +231,7 @@ def main() -> None:
     """Makes the runs, two at a time, and writes what is finished after each."""
     parser = argument_parser(__doc__.splitlines()[0], "online")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--tasks", default=",".join(ALONE + HARD + MANIPULATION))
+    parser.add_argument("--tasks", default=",".join({*ALONE, *ASKED, *HARD, *MANIPULATION}))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
