@@ -1,7 +1,8 @@
-"""Deterministic ensemble reward from pairs: the baseline.
+"""Deterministic ensemble rewards from pairs: the baseline, and those that see the steps before.
 
 Christiano et al.: Deep RL from Human Preferences, NeurIPS 2017, section 2.2.3. Members differ in
-their initial weights; all are trained at once, as one batched network.
+their initial weights; all are trained at once, as one batched network. Which model of people's
+choices the labels are fitted by is an option.
 """
 
 from __future__ import annotations
@@ -10,26 +11,56 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robopref.errors import InputError
+from robopref.networks.mlp import EnsembleLinear, EnsembleLSTM
+from robopref.networks.transformer import PreferenceTransformer
 from robopref.rewards.base import RewardPrediction
-from robopref.rewards.losses import bradley_terry_loss
+from robopref.rewards.losses import (
+    bradley_terry_loss,
+    davidson_loss,
+    linear_preference_loss,
+    rao_kupper_loss,
+)
 from robopref.rewards.pairwise import (
     MLPBackbone,
     PairwiseConfig,
     PairwiseReward,
+    StepOutputs,
     StepSample,
     check_widths,
 )
 from robopref.structures import SegmentBatch
 
+BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON = "bradley_terry", "linear", "rao_kupper", "davidson"
+
 
 @dataclass
-class BradleyTerryConfig(PairwiseConfig):
-    """Settings of the baseline."""
+class EnsembleConfig(PairwiseConfig):
+    """What all networks share."""
 
     members: int = 3
     """Networks in the ensemble."""
+    preference_model: str = BRADLEY_TERRY
+    """How people choose: bradley_terry; linear in positive scores (LiRE); or with ties as an answer
+    of their own, rao_kupper or davidson."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.members < 1:
+            raise InputError(f"reward.members={self.members}: must be at least 1")
+        models = (BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON)
+        if self.preference_model not in models:
+            raise InputError(
+                f"reward.preference_model={self.preference_model}: choose from {', '.join(models)}"
+            )
+
+
+@dataclass
+class BradleyTerryConfig(EnsembleConfig):
+    """Settings of the baseline."""
+
     hidden: list[int] = field(default_factory=lambda: [64, 64])
     """Width of each hidden layer."""
     sampled_steps: int = 16
@@ -39,23 +70,60 @@ class BradleyTerryConfig(PairwiseConfig):
         super().__post_init__()
         self.hidden = list(self.hidden)
         check_widths("hidden", self.hidden)
-        if self.members < 1 or self.sampled_steps < 0:
-            raise InputError("reward: members must be at least 1 and sampled_steps at least 0")
+        if self.sampled_steps < 0:
+            raise InputError(f"reward.sampled_steps={self.sampled_steps}: must be at least 0")
 
 
-class BradleyTerryReward(PairwiseReward):
+@dataclass
+class SequenceConfig(EnsembleConfig):
+    """What networks that see the steps before share."""
+
+    width: int = 64
+    """Features of a step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise InputError(f"reward.width={self.width}: must be at least 1")
+
+
+@dataclass
+class LSTMConfig(SequenceConfig):
+    """An ensemble of LSTMs."""
+
+
+@dataclass
+class PreferenceTransformerConfig(SequenceConfig):
+    """An ensemble of preference transformers."""
+
+    layers: int = 1
+    """Causal blocks."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    weighting: str = "attention"
+    """How steps count in a pair's log-odds: by attention, as in the paper, or all alike: equal."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.layers, self.heads) < 1 or self.width % self.heads:
+            raise InputError(
+                f"reward: width={self.width}, layers={self.layers}, heads={self.heads} must be "
+                "positive, and heads must divide width"
+            )
+        if self.weighting not in ("attention", "equal"):
+            raise InputError(f"reward.weighting={self.weighting}: choose attention or equal")
+
+
+class EnsembleReward(PairwiseReward):
     """Mean of the members; the standard deviation is their disagreement."""
 
-    name = "bradley_terry"
-    config: BradleyTerryConfig
+    config: EnsembleConfig
 
-    def __init__(self, config: BradleyTerryConfig, observation_dim: int, action_dim: int) -> None:
+    def __init__(self, config: EnsembleConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim, outputs=1)
-        self.sampled_steps = config.sampled_steps
-
-    def make_backbone(self, inputs: int, outputs: int) -> nn.Module:
-        """An ensemble of MLPs."""
-        return MLPBackbone(self.config.members, inputs, self.config.hidden, outputs)
+        if config.preference_model in (RAO_KUPPER, DAVIDSON):
+            # How often pairs are called equal, learned from the labels.
+            self.tie = nn.Parameter(torch.zeros(()))
 
     def loss(
         self,
@@ -65,13 +133,27 @@ class BradleyTerryReward(PairwiseReward):
         confidence: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Sum over members of the Bradley-Terry cross entropy."""
-        sums = [
-            (self.rewards(self.backbone(*side)) * side.weights).sum(-1) for side in (first, second)
-        ]
-        logits = sums[1] - sums[0]
-        loss = bradley_terry_loss(logits, labels, confidence).sum()
-        return loss, logits.detach().mean(0)
+        """Sum over members of the cross entropy of the preference model."""
+        sums = []
+        for side in (first, second):
+            outputs: StepOutputs = self.backbone(*side)
+            sums.append((self.rewards(outputs) * outputs.importance * side.weights).sum(-1))
+        logits, kind = sums[1] - sums[0], self.config.preference_model
+        if kind == LINEAR:
+            # A step's reward is at least -logit_scale / mean_length, so that with as much added to
+            # each step no score is negative.
+            scores = [
+                total / self.config.logit_scale + side.weights.sum(-1) / self.mean_length
+                for total, side in zip(sums, (first, second), strict=True)
+            ]
+            losses = linear_preference_loss(scores[0], scores[1], labels, confidence)
+        elif kind == RAO_KUPPER:
+            losses = rao_kupper_loss(logits, functional.softplus(self.tie), labels, confidence)
+        elif kind == DAVIDSON:
+            losses = davidson_loss(logits, self.tie, labels, confidence)
+        else:
+            losses = bradley_terry_loss(logits, labels, confidence)
+        return losses.sum(), logits.detach().mean(0)
 
     @torch.no_grad()
     def predict(self, segments: SegmentBatch) -> RewardPrediction:
@@ -82,3 +164,76 @@ class BradleyTerryReward(PairwiseReward):
         return RewardPrediction(
             rewards.mean(0) * segments.mask, None if std is None else std * segments.mask
         )
+
+
+class BradleyTerryReward(EnsembleReward):
+    """MLPs over single steps: the baseline."""
+
+    name = "bradley_terry"
+    config: BradleyTerryConfig
+
+    def __init__(self, config: BradleyTerryConfig, observation_dim: int, action_dim: int) -> None:
+        super().__init__(config, observation_dim, action_dim)
+        self.sampled_steps = config.sampled_steps
+
+    def make_backbone(self, inputs: int, outputs: int) -> nn.Module:
+        """An ensemble of MLPs."""
+        return MLPBackbone(self.config.members, inputs, self.config.hidden, outputs)
+
+
+class LSTMReward(EnsembleReward):
+    """Rewards that depend on the steps before, by a memory (Early et al.: Non-Markovian Reward
+    Modelling from Trajectory Labels, NeurIPS 2022, arXiv 2205.15367, their LSTM per step).
+    """
+
+    name = "lstm"
+    config: LSTMConfig
+    sampled_steps = 0  # a memory needs every step
+
+    def make_backbone(self, inputs: int, outputs: int) -> nn.Module:
+        """An ensemble of LSTMs."""
+        return _LSTMBackbone(self.config.members, inputs, self.config.width, outputs)
+
+
+class PreferenceTransformerReward(EnsembleReward):
+    """Rewards that depend on the steps before, by attention (Kim et al., ICLR 2023, section 4).
+
+    As there, the weights enter the pair's log-odds only; the reward handed on is the unweighted one
+    of each step, which looks at the past alone.
+    """
+
+    name = "preference_transformer"
+    config: PreferenceTransformerConfig
+    sampled_steps = 0  # attention needs every step
+
+    def make_backbone(self, inputs: int, outputs: int) -> nn.Module:
+        """An ensemble of preference transformers."""
+        return _TransformersBackbone(self.config, inputs, outputs)
+
+
+class _LSTMBackbone(nn.Module):
+    def __init__(self, members: int, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.network = EnsembleLSTM(members, inputs, width)
+        self.head = EnsembleLinear(members, width, outputs)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> StepOutputs:
+        hidden = self.network(inputs)  # padding stands at the end, where nothing follows
+        values = self.head(hidden.flatten(1, 2)).unflatten(1, inputs.shape[:2])
+        return StepOutputs(values, torch.ones_like(mask))
+
+
+class _TransformersBackbone(nn.Module):
+    def __init__(self, config: PreferenceTransformerConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        sizes = (inputs, config.width, config.layers, config.heads, outputs)
+        self._equal = config.weighting == "equal"
+        self.members = nn.ModuleList(PreferenceTransformer(*sizes) for _ in range(config.members))
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> StepOutputs:
+        values, weights = zip(*(member(inputs, mask) for member in self.members), strict=True)
+        if self._equal:
+            return StepOutputs(torch.stack(values), torch.ones_like(mask))
+        # Attention weights sum to 1; times the length they are 1 on average.
+        importance = torch.stack(weights) * mask.sum(1, keepdim=True)
+        return StepOutputs(torch.stack(values), importance)

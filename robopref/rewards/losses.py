@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+LEAST_SCORE = 1e-3
+"""Added to scores, so that none is 0."""
 
 
 def bradley_terry_loss(logits: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
@@ -31,6 +35,89 @@ def bradley_terry_loss(logits: Tensor, labels: Tensor, confidence: Tensor) -> Te
         logits, labels.expand_as(logits), reduction="none"
     )
     return (confidence * losses).mean(-1)
+
+
+def linear_preference_loss(
+    first: Tensor, second: Tensor, labels: Tensor, confidence: Tensor
+) -> Tensor:
+    """Cross entropy of a model that is linear in the scores.
+
+    Choi et al.: LiRE, Listwise Reward Estimation, ICML 2024, arXiv 2408.04190, section 4.2:
+    `P = s(second) / (s(first) + s(second))` with positive scores `s`. Where Bradley-Terry tells
+    apart what lies close, this tells apart what lies far: a score twice as large is a chance of
+    two in three, wherever it is.
+
+    Args:
+        first: (E, B) scores of the first segments, at least 0.
+        second: (E, B) of the second ones.
+        labels: (B,)
+        confidence: (B,)
+
+    Returns:
+        (E,): mean over pairs.
+    """
+    first, second = first + LEAST_SCORE, second + LEAST_SCORE
+    total = (first + second).log()
+    losses = labels * (total - second.log()) + (1.0 - labels) * (total - first.log())
+    return (confidence * losses).mean(-1)
+
+
+def rao_kupper_loss(
+    logits: Tensor, log_threshold: Tensor, labels: Tensor, confidence: Tensor
+) -> Tensor:
+    """Cross entropy of a Bradley-Terry model with ties, by a threshold on what can be told apart.
+
+    Rao and Kupper: Ties in Paired-Comparison Experiments, JASA 1967, eq. 2.6 to 2.8:
+    `P(second) = sigmoid(d - log theta)`, `P(first) = sigmoid(-d - log theta)`, a tie otherwise.
+    A label `y` is a tie in the share `1 - |2 y - 1|`.
+
+    Args:
+        logits: (E, B), difference `d` of the two sums.
+        log_threshold: () `log theta`, above 0.
+        labels: (B,)
+        confidence: (B,)
+
+    Returns:
+        (E,): mean over pairs.
+    """
+    log_second = functional.logsigmoid(logits - log_threshold)
+    log_first = functional.logsigmoid(-logits - log_threshold)
+    # 1 - P(first) - P(second) = (theta^2 - 1) P(first) P(second)
+    log_tie = torch.log(torch.expm1(2.0 * log_threshold)) + log_first + log_second
+    return _with_ties(log_first, log_tie, log_second, labels, confidence)
+
+
+def davidson_loss(logits: Tensor, log_tie: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
+    """Cross entropy of a Bradley-Terry model with ties, likelier the closer the two are.
+
+    Davidson: On Extending the Bradley-Terry Model to Accommodate Ties, JASA 1970, eq. 2.4: the odds
+    of first, tie and second are `1 : nu exp(d / 2) : exp(d)`.
+
+    Args:
+        logits: (E, B), difference `d` of the two sums.
+        log_tie: () `log nu`.
+        labels: (B,)
+        confidence: (B,)
+
+    Returns:
+        (E,): mean over pairs.
+    """
+    odds = torch.stack([torch.zeros_like(logits), log_tie + logits / 2.0, logits])
+    log_first, log_middle, log_second = odds.log_softmax(0)
+    return _with_ties(log_first, log_middle, log_second, labels, confidence)
+
+
+def _with_ties(
+    log_first: Tensor, log_tie: Tensor, log_second: Tensor, labels: Tensor, confidence: Tensor
+) -> Tensor:
+    """(E,): cross entropy of labels of which 0.5 is a tie."""
+    decided = 2.0 * labels - 1.0
+    likelihood = (
+        functional.relu(decided) * log_second
+        + functional.relu(-decided) * log_first
+        + (1.0 - decided.abs()) * log_tie
+    )
+    return -(confidence * likelihood).mean(-1)
 
 
 def gaussian_preference_loss(

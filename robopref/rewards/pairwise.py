@@ -39,6 +39,8 @@ class PairwiseConfig:
     """Pairs per update."""
     learning_rate: float = 1e-3
     """At the start; it falls to zero along a cosine."""
+    label_smoothing: float = 0.0
+    """Share of every label that is replaced by a tie, as if so many were guesses."""
     crop: float = 0.0
     """Largest share by which segments are cut at random in training (SURF: 0.25)."""
     pseudo_pairs: int = 0
@@ -52,6 +54,10 @@ class PairwiseConfig:
         for name in ("logit_scale", "epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"reward.{name}={getattr(self, name)}: must be positive")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise InputError(
+                f"reward.label_smoothing={self.label_smoothing}: a share lies in [0, 1)"
+            )
         if not 0.0 <= self.crop < 1.0:
             raise InputError(f"reward.crop={self.crop}: a share to cut lies in [0, 1)")
         if not 0.5 <= self.pseudo_threshold < 1.0:
@@ -83,7 +89,7 @@ class StepOutputs(NamedTuple):
     values: Tensor
     """(E, B, S, outputs)"""
     importance: Tensor
-    """(B, S): how often the step counts in the segment's sum, 1 on average."""
+    """(B, S), or (E, B, S): how often the step counts in the segment's sum, 1 on average."""
 
 
 class MLPBackbone(nn.Module):
@@ -167,6 +173,7 @@ class PairwiseReward(RewardModel):
         inputs = self._take_statistics(preferences, dataset)
         spans = [segment_spans(dataset, side) for side in (preferences.first, preferences.second)]
         labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
+        labels = torch.lerp(labels, torch.full_like(labels, 0.5), self.config.label_smoothing)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
         confidence /= confidence.mean()
 

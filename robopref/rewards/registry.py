@@ -12,7 +12,14 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.networks.persistence import read_description
 from robopref.rewards.base import RewardModel
-from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
+from robopref.rewards.bradley_terry import (
+    BradleyTerryConfig,
+    BradleyTerryReward,
+    LSTMConfig,
+    LSTMReward,
+    PreferenceTransformerConfig,
+    PreferenceTransformerReward,
+)
 from robopref.rewards.pearl import (
     PearlConfig,
     PearlReward,
@@ -25,6 +32,8 @@ REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     PearlReward.name: (PearlReward, PearlConfig),
     PearlTransformerReward.name: (PearlTransformerReward, PearlTransformerConfig),
     BradleyTerryReward.name: (BradleyTerryReward, BradleyTerryConfig),
+    LSTMReward.name: (LSTMReward, LSTMConfig),
+    PreferenceTransformerReward.name: (PreferenceTransformerReward, PreferenceTransformerConfig),
 }
 """Name to model and config classes."""
 

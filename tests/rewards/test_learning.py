@@ -12,7 +12,12 @@ from robopref.errors import InputError
 from robopref.evaluation.reward_quality import label_accuracy, reward_quality
 from robopref.preferences.queries import uniform_pairs
 from robopref.preferences.teachers import TeacherConfig, scripted_labels
-from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.bradley_terry import (
+    BradleyTerryConfig,
+    LSTMConfig,
+    PreferenceTransformerConfig,
+    PreferenceTransformerReward,
+)
 from robopref.rewards.pairwise import draw_steps
 from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import REWARDS, make_reward
@@ -30,7 +35,8 @@ def test_the_learned_reward_ranks_rightly(name: str) -> None:
     learned = relabel(dataset, model)
     quality = reward_quality(learned, dataset)
     assert quality["return_spearman"] > 0.95
-    assert quality["step_pearson"] > 0.7
+    # A memory spreads what it has seen over the steps after.
+    assert quality["step_pearson"] > (0.6 if name == "lstm" else 0.7)
     pairs = uniform_pairs(all_segments(dataset, 8), 500, np.random.default_rng(1))
     held_out = scripted_labels(dataset, pairs, TeacherConfig(), np.random.default_rng(1), NOW)
     assert label_accuracy(learned.mean, held_out, dataset) > 0.85
@@ -107,3 +113,57 @@ def test_the_preset_is_that_of_a_pair_of_average_segments() -> None:
 def test_wrong_settings_are_refused(config: Any, setting: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="reward"):
         config(**setting)
+
+
+@pytest.mark.parametrize("model", ["linear", "rao_kupper", "davidson"])
+def test_every_preference_model_ranks_rightly_and_learns_ties(model: str) -> None:
+    dataset = labelled(episodes=60)[0]
+    pairs = uniform_pairs(all_segments(dataset, 12), 300, np.random.default_rng(0))
+    teacher = TeacherConfig(equal=0.5)
+    preferences = scripted_labels(
+        dataset, pairs, teacher, np.random.default_rng(0), NOW, mean_return=10.0
+    )
+    assert 0.1 < (preferences.labels == 0.5).mean() < 0.9
+    reward = make_reward(BradleyTerryConfig(preference_model=model), dataset, seed=0)
+    reward.fit(preferences, dataset, seed=0)
+    assert reward_quality(relabel(dataset, reward), dataset)["return_spearman"] > 0.9
+    if hasattr(reward, "tie"):
+        assert reward.tie.item() != 0.0
+
+
+def test_label_smoothing_makes_the_reward_less_sure() -> None:
+    dataset, preferences = labelled(episodes=60, pairs=300)
+    sizes = []
+    for share in (0.0, 0.6):
+        model = make_reward(BradleyTerryConfig(label_smoothing=share), dataset, seed=0)
+        model.fit(preferences, dataset, seed=0)
+        sizes.append(episode_sums(relabel(dataset, model).mean, dataset).std())
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_equal_weighting_counts_all_steps_alike() -> None:
+    dataset, preferences = labelled()
+    for weighting in ("attention", "equal"):
+        config = PreferenceTransformerConfig(epochs=1, weighting=weighting)
+        model = make_reward(config, dataset, seed=0)
+        assert isinstance(model, PreferenceTransformerReward)
+        model.fit(preferences, dataset, seed=0)
+        inputs = model.standardised(torch.randn(2, 5, 3), torch.randn(2, 5, 2))
+        importance = model.backbone(inputs, torch.ones(2, 5)).importance
+        assert bool((importance == 1.0).all()) == (weighting == "equal")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (BradleyTerryConfig, {"preference_model": "guess"}),
+        (BradleyTerryConfig, {"label_smoothing": 1.0}),
+        (BradleyTerryConfig, {"members": 0}),
+        (LSTMConfig, {"width": 0}),
+        (PreferenceTransformerConfig, {"heads": 3}),
+        (PreferenceTransformerConfig, {"weighting": "some"}),
+    ],
+)
+def test_wrong_options_of_ensembles_are_refused(kind: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"reward"):
+        kind(**options)

@@ -1,10 +1,18 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from robopref.rewards.losses import bradley_terry_loss, entropy_hinge, gaussian_preference_loss
+from robopref.rewards.losses import (
+    bradley_terry_loss,
+    davidson_loss,
+    entropy_hinge,
+    gaussian_preference_loss,
+    linear_preference_loss,
+    rao_kupper_loss,
+)
 
 ONES = torch.ones(1)
 
@@ -80,3 +88,43 @@ def test_entropy_hinge_acts_below_the_preset_on_real_steps_only() -> None:
     weights = torch.tensor([[1.0, 1.0, 0.0]])
     gaps = entropy_hinge(log_std, torch.tensor(0.5), weights)
     torch.testing.assert_close(gaps, torch.tensor([(0.5 + 1.5) / 2.0, 0.0]))
+
+
+def test_the_linear_model_is_a_ratio_of_scores() -> None:
+    first, second = torch.tensor([[1.0]]), torch.tensor([[2.0]])
+    for label, chance in ((1.0, 2.0 / 3.0), (0.0, 1.0 / 3.0)):
+        loss = linear_preference_loss(first, second, torch.tensor([label]), ONES)
+        assert loss.item() == pytest.approx(-math.log(chance), abs=2e-3)
+    nothing = linear_preference_loss(torch.zeros(1, 1), torch.zeros(1, 1), ONES, ONES)
+    assert nothing.item() == pytest.approx(math.log(2.0))
+
+
+def test_rao_kupper_worked_numbers() -> None:
+    # theta = 2 and equal sums: 1 / (1 + 2) for either, and so much for a tie.
+    threshold = torch.tensor(math.log(2.0))
+    for label in (0.0, 0.5, 1.0):
+        loss = rao_kupper_loss(torch.zeros(1, 1), threshold, torch.tensor([label]), ONES)
+        assert loss.item() == pytest.approx(math.log(3.0))
+    # exp(d) = 2: second 2 / (2 + 2 * 1), first 1 / (1 + 2 * 2), a tie for the rest.
+    logits = torch.tensor([[math.log(2.0)]])
+    for label, chance in ((1.0, 0.5), (0.0, 0.2), (0.5, 0.3)):
+        loss = rao_kupper_loss(logits, threshold, torch.tensor([label]), ONES)
+        assert loss.item() == pytest.approx(-math.log(chance), rel=1e-5)
+
+
+def test_davidson_worked_numbers() -> None:
+    # exp(d) = 4 and nu = 2: odds 1 : 2 * 2 : 4.
+    logits, log_tie = torch.tensor([[math.log(4.0)]]), torch.tensor(math.log(2.0))
+    for label, chance in ((0.0, 1 / 9), (0.5, 4 / 9), (1.0, 4 / 9)):
+        loss = davidson_loss(logits, log_tie, torch.tensor([label]), ONES)
+        assert loss.item() == pytest.approx(-math.log(chance), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", [rao_kupper_loss, davidson_loss])
+def test_swapping_a_pair_and_its_label_changes_nothing_with_ties(model: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(3, 20, generator=generator), torch.rand(20, generator=generator)
+    tie, weights = torch.tensor(0.7), torch.rand(20, generator=generator)
+    torch.testing.assert_close(
+        model(logits, tie, labels, weights), model(-logits, tie, 1.0 - labels, weights)
+    )
