@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
+from robopref.cli.rewards import TRUE, chosen_rewards
 from robopref.cli.runs import run_folder
 from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
@@ -73,8 +74,7 @@ from robopref.processes import one_thread
 from robopref.report.contexts import contexts_picture
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.registry import load_reward
-from robopref.rewards.relabel import in_best_episodes, relabel
+from robopref.rewards.relabel import in_best_episodes
 from robopref.training.evaluated import (
     POLICY_FOLDER,
     RESULT_FILE,
@@ -87,8 +87,8 @@ from robopref.training.online import OnlineTrainingConfig, train_online
 from robopref.training.online_preferences import OnlinePreferences, OnlinePreferencesConfig
 from robopref.training.resets import DatasetResets, ResetsConfig
 
-TRUE, ZERO, LEARNED = "true", "zero", "learned"
-"""Words for rewards that need no folder of a reward model."""
+LEARNED = "learned"
+"""Word for a reward that is learned on the way."""
 CONTEXTS_FILE = "contexts.png"
 """What OPPO learned about the data."""
 
@@ -115,6 +115,8 @@ class TrainConfig:
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
+    pessimism: float = 0.0
+    """Standard deviations of a learned reward that are taken off its mean."""
     preferences: str = ""
     """Parquet file with labels of the dataset, for policies that learn from those and no reward."""
     best_episodes: float = 1.0
@@ -244,7 +246,7 @@ def train(config: TrainConfig) -> None:
 def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     """Offline: the dataset is all there is."""
     dataset = load_dataset(config.dataset, images=config.images)
-    rewards = _rewards(dataset, config.rewards, device)
+    rewards = chosen_rewards(dataset, config.rewards, config.pessimism, device)
     data, rows = transitions(dataset, rewards).to(device), dataset.observation_rows
     if config.best_episodes != 1.0:
         best = in_best_episodes(rewards, dataset, config.best_episodes)
@@ -373,19 +375,6 @@ def write_outcome(
     write_json(folder / "metrics.json", {unit: done, **metrics})
     outcome = f", {outcome_line(metrics)}" if config.evaluation.episodes else ""
     print(f"{folder / POLICY_FOLDER}: {done} {unit}{outcome}")
-
-
-def _rewards(dataset: TrajectoryDataset, source: str, device: torch.device) -> NDArray[np.float32]:
-    """(N,): what the policy learns from."""
-    if source == TRUE:
-        return dataset.rewards
-    if source == ZERO:
-        return np.zeros(dataset.num_steps, dtype=np.float32)
-    if not Path(source).is_dir():
-        raise InputError(
-            f"rewards={source}: no such folder; give true, zero, or the folder of a reward model"
-        )
-    return relabel(dataset, load_reward(source, device)).mean
 
 
 def _environment(dataset: TrajectoryDataset, config: TrainConfig) -> tuple[str, dict[str, Any]]:

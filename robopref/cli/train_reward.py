@@ -24,16 +24,25 @@ from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
 from robopref.data.robomimic import load_dataset
 from robopref.errors import InputError
-from robopref.evaluation.reward_quality import label_accuracy, reward_quality
+from robopref.evaluation.reward_quality import (
+    annotator_accuracies,
+    label_accuracy,
+    preference_calibration_error,
+    reward_quality,
+)
+from robopref.evaluation.sensitivity import reward_sensitivity
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
 from robopref.processes import one_thread
 from robopref.rewards.pairwise import PairwiseConfig
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import relabel
+from robopref.seeding import numpy_generator
 from robopref.training.logger import MetricsLogger
 
 REWARD_FOLDER = "reward"
+LOOKED_AT = 5
+"""How many of the numbers that a reward looks at most are told."""
 """Where the model stands in the run's folder."""
 
 
@@ -90,6 +99,15 @@ def train_reward(config: TrainRewardConfig) -> None:
         metrics |= reward_quality(learned, dataset)
         if test is not None:
             metrics["test/accuracy"] = label_accuracy(learned.mean, test, dataset)
+            people = annotator_accuracies(learned.mean, test, dataset)
+            if len(people) > 1:
+                metrics |= {f"test/accuracy/{name}": share for name, share in people.items()}
+            metrics["test/calibration_error"] = preference_calibration_error(
+                learned.mean, test, dataset
+            )
+        looks = reward_sensitivity(model, dataset, numpy_generator(config.seed, "sensitivity"))
+        most = sorted(looks, key=lambda name: -looks[name])[:LOOKED_AT]
+        metrics |= {f"looks_at/{name}": looks[name] for name in most}
         write_json(folder / "metrics.json", metrics)
     said = f", {100 * metrics['test/accuracy']:.0f} % of held-out labels right" if test else ""
     print(

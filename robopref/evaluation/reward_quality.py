@@ -16,6 +16,7 @@ from robopref.structures import Segments
 
 COVERAGE_LEVELS = tuple(np.arange(0.1, 0.95, 0.1))
 """Central intervals at which calibration is read off."""
+CALIBRATION_BINS = 10
 
 
 def label_accuracy(
@@ -42,6 +43,47 @@ def label_accuracy(
     difference = _sums(rewards, dataset, pairs.second) - _sums(rewards, dataset, pairs.first)
     agreement = np.sign(difference) * np.sign(pairs.labels - 0.5)
     return float(np.mean(0.5 + 0.5 * agreement))
+
+
+def annotator_accuracies(
+    rewards: NDArray[np.float32], preferences: Preferences, dataset: TrajectoryDataset
+) -> dict[str, float]:
+    """`label_accuracy` over the pairs of each person who decided any, by name."""
+    found: dict[str, float] = {}
+    for name in sorted(set(preferences.annotator)):
+        own = preferences[np.array(preferences.annotator) == name]
+        if (own.labels != 0.5).any():
+            found[name] = label_accuracy(rewards, own, dataset)
+    return found
+
+
+def preference_calibration_error(
+    rewards: NDArray[np.float32], preferences: Preferences, dataset: TrajectoryDataset
+) -> float:
+    """How far predicted chances of being preferred are from how often that is so.
+
+    The expected calibration error (Naeini, Cooper, Hauskrecht, AAAI 2015) of
+    `sigmoid(sum of the second - sum of the first)`, over ten bins of equally many pairs.
+
+    Args:
+        rewards: (N,) in log-odds.
+        preferences: labelled pairs that the reward was not trained on.
+        dataset: the dataset of the pairs.
+
+    Returns:
+        In [0, 1]; 0 is right.
+    """
+    check_dataset(preferences, dataset)
+    difference = _sums(rewards, dataset, preferences.second) - _sums(
+        rewards, dataset, preferences.first
+    )
+    predicted = 0.5 + 0.5 * np.tanh(0.5 * difference)  # the sigmoid, without overflow
+    # Whichever side is predicted: the order within a pair must not matter.
+    sure = np.maximum(predicted, 1.0 - predicted)
+    right = np.where(predicted >= 0.5, preferences.labels, 1.0 - preferences.labels)
+    bins = np.array_split(np.argsort(sure, kind="stable"), min(CALIBRATION_BINS, len(sure)))
+    gaps = [len(rows) * abs(float(np.mean(sure[rows] - right[rows]))) for rows in bins]
+    return sum(gaps) / len(sure)
 
 
 def reward_quality(learned: LearnedRewards, dataset: TrajectoryDataset) -> dict[str, float]:

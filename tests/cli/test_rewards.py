@@ -39,8 +39,24 @@ def test_label_then_learn(capsys):
         assert load_reward(folder / "reward").name == reward
         metrics = json.loads((folder / "metrics.json").read_text())
         assert 0.0 <= metrics["test/accuracy"] <= 1.0
+        assert 0.0 <= metrics["test/calibration_error"] <= 1.0
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
         assert (folder / "config.yaml").is_file()
+
+
+def test_pessimism_takes_a_deviation_off(capsys):
+    assert cli.main(["label", DATA, "pairs=20", "output=a.parquet"]) == 0
+    train = ["train", DATA, "pessimism=1", "evaluation.episodes=0", "training.updates=20"]
+    train += ["training.log_every=20", "training.checkpoint_every=20", "iql.hidden=[8]"]
+    for name, members, code in (("several", 3, 0), ("one", 1, 2)):
+        learn = ["train-reward", DATA, "preferences=a.parquet", "reward.epochs=2", f"name={name}"]
+        assert cli.main([*learn, "reward=bradley_terry", f"reward.members={members}"]) == 0
+        metrics = json.loads(Path(f"runs/train-reward/{name}/metrics.json").read_text())
+        looks = {key: share for key, share in metrics.items() if key.startswith("looks_at/")}
+        assert len(looks) == 5 and 0.5 < sum(looks.values()) <= 1.0
+        capsys.readouterr()
+        assert cli.main([*train, f"rewards=runs/train-reward/{name}/reward"]) == code
+    assert "predicts no standard deviation" in capsys.readouterr().err
 
 
 def test_asking_what_the_reward_so_far_disagrees_about(capsys):

@@ -4,10 +4,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from robopref.data.segments import all_segments
 from robopref.errors import InputError
-from robopref.evaluation.reward_quality import label_accuracy, reward_quality, std_calibration
+from robopref.evaluation.reward_quality import (
+    annotator_accuracies,
+    label_accuracy,
+    preference_calibration_error,
+    reward_quality,
+    std_calibration,
+)
+from robopref.evaluation.sensitivity import reward_sensitivity
+from robopref.preferences.dataset import Preferences
+from robopref.preferences.queries import uniform_pairs
+from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import LearnedRewards
-from tests.rewards.problems import labelled
+from tests.rewards.problems import NOW, labelled
 
 DATASET, PREFERENCES = labelled()
 
@@ -46,3 +58,42 @@ def test_calibration_of_known_errors() -> None:
     narrow = std_calibration(mean, std / 10.0, true)
     assert narrow["std_coverage_95"] < 0.25
     assert narrow["std_calibration_error"] > 0.3
+
+
+def test_each_annotator_is_measured_alone() -> None:
+    flipped = np.arange(len(PREFERENCES)) % 2 == 0
+    both = replace(
+        PREFERENCES,
+        labels=np.where(flipped, 1.0 - PREFERENCES.labels, PREFERENCES.labels),
+        annotator=np.where(flipped, "ana", "ben"),
+    )
+    assert annotator_accuracies(DATASET.rewards, both, DATASET) == {"ana": 0.0, "ben": 1.0}
+    ties = replace(both, labels=np.where(flipped, 0.5, both.labels))
+    assert annotator_accuracies(DATASET.rewards, ties, DATASET) == {"ben": 1.0}
+
+
+def test_calibration_of_chances() -> None:
+    def error(scale: float) -> float:
+        return preference_calibration_error(scale * DATASET.rewards, asked, DATASET)
+
+    rng = np.random.default_rng(0)
+    pairs = uniform_pairs(all_segments(DATASET, 3), 4_000, rng)
+    sums = [
+        DATASET.rewards[first[:, None] + np.arange(3)].sum(1)
+        for first in (DATASET.offsets[side.episodes] + side.starts for side in pairs)
+    ]
+    labels = (rng.random(4_000) < 1.0 / (1.0 + np.exp(sums[0] - sums[1]))).astype(float)
+    asked = Preferences.from_labels(
+        DATASET, *pairs, labels, source="scripted", annotator="test", created_at=NOW
+    )
+    assert error(1.0) < 0.03  # as sure as it should be
+    assert error(20.0) > 0.1 and error(0.01) > 0.1  # too sure, and not sure enough
+
+
+def test_a_reward_looks_at_what_it_was_learned_from() -> None:
+    model = make_reward(BradleyTerryConfig(), DATASET, seed=0)
+    model.fit(PREFERENCES, DATASET, seed=0)
+    looks = reward_sensitivity(model, DATASET, np.random.default_rng(0))
+    assert list(looks) == ["state[0]", "state[1]", "state[2]", "action[0]", "action[1]"]
+    assert sum(looks.values()) == pytest.approx(1.0)
+    assert looks["state[0]"] > 0.6 and looks["action[0]"] == 0.0
