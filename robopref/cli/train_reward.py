@@ -34,6 +34,7 @@ from robopref.evaluation.sensitivity import reward_sensitivity
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
 from robopref.processes import one_thread
+from robopref.rewards.doubtful import KEEP, check_way, mended, preference_strengths
 from robopref.rewards.pairwise import PairwiseConfig
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import relabel
@@ -59,6 +60,11 @@ class TrainRewardConfig:
     reward: PairwiseConfig = MISSING
     """The model, pearl when not given; its options are such as reward.epochs, reward.hidden and,
     for both of pearl, reward.preset_std."""
+    doubtful: str = KEEP
+    """What becomes of labels that rewards which have not seen them contradict: keep, flip, soften
+    (to what they believe) or drop."""
+    doubtful_share: float = 0.1
+    """Largest share of the labels that may be doubtful."""
     seed: int = 0
     """Seed of weights and batches."""
     device: str = "auto"
@@ -69,6 +75,7 @@ class TrainRewardConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: must be at least 0")
+        check_way(self.doubtful, self.doubtful_share)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -89,6 +96,9 @@ def train_reward(config: TrainRewardConfig) -> None:
     if test is not None:
         check_dataset(test, dataset)
     model = make_reward(config.reward, dataset, config.seed, chosen_device(config.device))
+    if config.doubtful != KEEP:
+        strengths = preference_strengths(preferences, dataset, config.reward, config.seed)
+        preferences = mended(preferences, strengths, config.doubtful, config.doubtful_share)
     with run_folder("train-reward", config.name, config) as folder:
         with MetricsLogger(folder) as logger:
             metrics: dict[str, Any] = dict(

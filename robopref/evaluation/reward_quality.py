@@ -11,8 +11,7 @@ from scipy import stats
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.preferences.dataset import Preferences, check_dataset
-from robopref.rewards.relabel import LearnedRewards, episode_sums
-from robopref.structures import Segments
+from robopref.rewards.relabel import LearnedRewards, episode_sums, sum_differences
 
 COVERAGE_LEVELS = tuple(np.arange(0.1, 0.95, 0.1))
 """Central intervals at which calibration is read off."""
@@ -40,7 +39,7 @@ def label_accuracy(
     if not decided.any():
         raise InputError("preferences: every label is a tie, so no accuracy can be measured")
     pairs = preferences[decided]
-    difference = _sums(rewards, dataset, pairs.second) - _sums(rewards, dataset, pairs.first)
+    difference = sum_differences(rewards, pairs, dataset)
     agreement = np.sign(difference) * np.sign(pairs.labels - 0.5)
     return float(np.mean(0.5 + 0.5 * agreement))
 
@@ -74,9 +73,7 @@ def preference_calibration_error(
         In [0, 1]; 0 is right.
     """
     check_dataset(preferences, dataset)
-    difference = _sums(rewards, dataset, preferences.second) - _sums(
-        rewards, dataset, preferences.first
-    )
+    difference = sum_differences(rewards, preferences, dataset)
     predicted = 0.5 + 0.5 * np.tanh(0.5 * difference)  # the sigmoid, without overflow
     # Whichever side is predicted: the order within a pair must not matter.
     sure = np.maximum(predicted, 1.0 - predicted)
@@ -141,16 +138,6 @@ def std_calibration(
         "std_calibration_error": float(np.mean(gaps)),
         "std_error_spearman": _correlation(stats.rankdata(std), stats.rankdata(residuals)),
     }
-
-
-def _sums(
-    rewards: NDArray[np.float32], dataset: TrajectoryDataset, segments: Segments
-) -> NDArray[np.float64]:
-    """(B,): sum of rewards over each segment, from running sums."""
-    running = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
-    first = dataset.offsets[segments.episodes] + segments.starts
-    sums: NDArray[np.float64] = running[first + segments.lengths] - running[first]
-    return sums
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import gather, whole_episodes
 from robopref.errors import InputError
+from robopref.preferences.dataset import Preferences
 from robopref.rewards.base import RewardModel
+from robopref.structures import Segments
 
 CHUNK_STEPS = 20_000
 """Steps whose rewards are predicted at once; bounds memory."""
@@ -57,6 +59,20 @@ def episode_sums(
     """(E,): sum of `rewards` (N,) over each episode."""
     sums: NDArray[np.float64] = np.add.reduceat(rewards.astype(np.float64), dataset.offsets[:-1])
     return sums
+
+
+def sum_differences(
+    rewards: NDArray[np.floating[Any]], preferences: Preferences, dataset: TrajectoryDataset
+) -> NDArray[np.float64]:
+    """(B,): sum of `rewards` (N,) over the second segment of each pair, minus the first's."""
+    running = np.concatenate([[0.0], np.cumsum(rewards, dtype=np.float64)])
+
+    def sums(segments: Segments) -> NDArray[np.float64]:
+        first = dataset.offsets[segments.episodes] + segments.starts
+        found: NDArray[np.float64] = running[first + segments.lengths] - running[first]
+        return found
+
+    return sums(preferences.second) - sums(preferences.first)
 
 
 def in_best_episodes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_label_then_learn(capsys):
         assert 0.0 <= metrics["test/calibration_error"] <= 1.0
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
         assert (folder / "config.yaml").is_file()
+
+
+def test_doubtful_labels_are_dropped(capsys):
+    asked = ("label", DATA, "labeler=mistake", "labeler.mistake=0.3", "pairs=60")
+    assert cli.main([*asked, "output=a.parquet"]) == 0
+    learn = ["train-reward", DATA, "preferences=a.parquet", "reward=bradley_terry"]
+    assert cli.main([*learn, "doubtful=drop", "doubtful_share=0.2"]) == 0
+    said = capsys.readouterr().out
+    assert 48 <= int(re.search(r"from (\d+) pairs, rank", said)[1]) < 60
 
 
 def test_pessimism_takes_a_deviation_off(capsys):
@@ -117,6 +127,7 @@ def test_a_ranking_labels_and_shows_its_tree(capsys):
         (("train-reward", "dataset=other.hdf5", "preferences=a.parquet"), "was given for dataset"),
         (("train-reward", DATA, "preferences=a.parquet", "reward.epochs=0"), "reward.epochs=0"),
         (("train-reward", DATA, "preferences=data.hdf5"), "not a Parquet file"),
+        (("train-reward", DATA, "preferences=a.parquet", "doubtful=guess"), "no such way"),
     ],
 )
 def test_wrong_input_is_one_line(arguments, message, capsys):
