@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
+from robopref.rewards.groups import GroupsReward
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
 
@@ -18,9 +19,14 @@ TRUE, ZERO = "true", "zero"
 
 
 def chosen_rewards(
-    dataset: TrajectoryDataset, source: str, pessimism: float, device: torch.device
+    dataset: TrajectoryDataset, source: str, whose: str, pessimism: float, device: torch.device
 ) -> NDArray[np.float32]:
     """(N,): what the policy learns from."""
+    if whose and source in (TRUE, ZERO):
+        raise InputError(
+            f"whose={whose}: chooses among the annotators of a learned reward; give its folder as "
+            "rewards="
+        )
     if source == TRUE:
         return dataset.rewards
     if source == ZERO:
@@ -29,7 +35,15 @@ def chosen_rewards(
         raise InputError(
             f"rewards={source}: no such folder; give true, zero, or the folder of a reward model"
         )
-    learned = relabel(dataset, load_reward(source, device))
+    model = load_reward(source, device)
+    if whose and not isinstance(model, GroupsReward):
+        raise InputError(
+            f"whose={whose}: the reward of {source} is {model.name}, one for all annotators; train "
+            "one with reward=groups"
+        )
+    if whose and isinstance(model, GroupsReward):
+        model = model.of(whose)
+    learned = relabel(dataset, model)
     if not pessimism:
         return learned.mean
     if learned.std is None:

@@ -115,6 +115,8 @@ class TrainConfig:
     rewards: str = TRUE
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
+    whose: str = ""
+    """Annotator whose reward counts, for a reward=groups; whoever is served worst when empty."""
     pessimism: float = 0.0
     """Standard deviations of a learned reward that are taken off its mean."""
     preferences: str = ""
@@ -246,7 +248,7 @@ def train(config: TrainConfig) -> None:
 def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     """Offline: the dataset is all there is."""
     dataset = load_dataset(config.dataset, images=config.images)
-    rewards = chosen_rewards(dataset, config.rewards, config.pessimism, device)
+    rewards = chosen_rewards(dataset, config.rewards, config.whose, config.pessimism, device)
     data, rows = transitions(dataset, rewards).to(device), dataset.observation_rows
     if config.best_episodes != 1.0:
         best = in_best_episodes(rewards, dataset, config.best_episodes)

@@ -20,6 +20,7 @@ from robopref.rewards.bradley_terry import (
     PreferenceTransformerConfig,
     PreferenceTransformerReward,
 )
+from robopref.rewards.groups import GroupsConfig, GroupsReward
 from robopref.rewards.pearl import (
     PearlConfig,
     PearlReward,
@@ -33,6 +34,7 @@ REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     PearlTransformerReward.name: (PearlTransformerReward, PearlTransformerConfig),
     BradleyTerryReward.name: (BradleyTerryReward, BradleyTerryConfig),
     LSTMReward.name: (LSTMReward, LSTMConfig),
+    GroupsReward.name: (GroupsReward, GroupsConfig),
     PreferenceTransformerReward.name: (PreferenceTransformerReward, PreferenceTransformerConfig),
 }
 """Name to model and config classes."""

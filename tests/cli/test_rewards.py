@@ -35,6 +35,8 @@ def test_label_then_learn(capsys):
     test = "test_preferences=runs/label/test/preferences.parquet"
     for reward in REWARDS:
         learn = ["train-reward", DATA, "preferences=a.parquet", test, "reward.epochs=2"]
+        if reward == "groups":
+            learn.append("reward.groups=1")  # there is one annotator
         assert cli.main([*learn, f"reward={reward}", f"name={reward}"]) == 0, capsys.readouterr()
         folder = Path("runs/train-reward") / reward
         assert load_reward(folder / "reward").name == reward
@@ -43,6 +45,24 @@ def test_label_then_learn(capsys):
         assert 0.0 <= metrics["test/calibration_error"] <= 1.0
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
         assert (folder / "config.yaml").is_file()
+
+
+def test_one_annotators_reward(capsys):
+    for name, labeler in (("ana", "oracle"), ("ben", "mistake")):
+        more = [] if name == "ana" else ["preferences=ana.parquet", "labeler.mistake=1"]
+        asked = ["label", DATA, "pairs=30", f"labeler={labeler}", f"annotator={name}", *more]
+        assert cli.main([*asked, f"output={name}.parquet"]) == 0
+    learn = ["train-reward", DATA, "preferences=ben.parquet", "reward.epochs=2", "name=both"]
+    assert cli.main([*learn, "reward=groups"]) == 0, capsys.readouterr()
+    train = ["train", DATA, "evaluation.episodes=0", "training.updates=20", "iql.hidden=[8]"]
+    train += ["training.log_every=20", "training.checkpoint_every=20"]
+    both = "rewards=runs/train-reward/both/reward"
+    assert cli.main([*train, both]) == 0 and cli.main([*train, both, "whose=ben"]) == 0
+    capsys.readouterr()
+    assert cli.main([*train, both, "whose=eve"]) == 2
+    assert "choose from ana, ben" in capsys.readouterr().err
+    assert cli.main([*train, "rewards=true", "whose=ana"]) == 2
+    assert "whose=ana: chooses among the annotators" in capsys.readouterr().err
 
 
 def test_doubtful_labels_are_dropped(capsys):

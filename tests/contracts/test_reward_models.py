@@ -18,7 +18,8 @@ DATASET, PREFERENCES = labelled()
 
 @pytest.fixture(params=sorted(REWARDS))
 def config(request: pytest.FixtureRequest) -> Any:
-    return REWARDS[request.param][1](epochs=4)
+    alone = {"groups": 1} if request.param == "groups" else {}  # one annotator
+    return REWARDS[request.param][1](epochs=4, **alone)
 
 
 def test_learning_reduces_the_loss_and_reports_epochs(config: Any) -> None:
