@@ -3,8 +3,8 @@
 Hejna, Rafailov, Sikchi, Finn, Niekum, Knox, Sadigh: Contrastive Preference Learning: Learning from
 Human Feedback without RL, ICLR 2024, arXiv 2310.13639. People are taken to prefer the segment of
 less regret, and the optimal policy of maximum-entropy control has the advantage
-`alpha log pi(a | s)`: so the labels say directly which actions are to be more likely (eq. 5). The
-loss compares actions with one another alone; cloning comes first, and the bias `lambda` (eq. 6),
+`alpha log pi(a | s)`: so the labels say directly which actions are to be more likely. The
+loss compares actions with one another alone; cloning comes first, and the bias `lambda`,
 the cloning term or the KL form keep the policy near the data.
 
 With `reference` and `bias` 1, the loss is that of direct preference optimisation (Rafailov et al.

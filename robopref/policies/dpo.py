@@ -4,7 +4,7 @@ Rafailov, Sharma, Mitchell, Ermon, Manning, Finn: Direct Preference Optimization
 arXiv 2305.18290, eq. 7, with the log-likelihoods of a segment's actions in place of those of an
 answer's words. For a diffusion policy they are replaced by their lower bounds with the same noise
 for both policies (Wallace et al.: Diffusion Model Alignment Using Direct Preference Optimization,
-CVPR 2024, arXiv 2311.12908, eq. 14; Yang et al., D3PO, CVPR 2024). A supervised term on the
+CVPR 2024, arXiv 2311.12908; Yang et al., D3PO, CVPR 2024). A supervised term on the
 preferred segments guards against making both segments less likely (Liu et al.: RPO, 2024, arXiv
 2405.16436).
 

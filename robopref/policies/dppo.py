@@ -3,8 +3,8 @@
 An, Lee, Zuo, Kosaka, Kim, Song: Direct Preference-based Policy Optimization without Reward
 Modeling, NeurIPS 2023, arXiv 2301.12842. A preference transformer learns from the labels to score
 segments (`dppo_batches.py`), all data are scored once, and the policy then agrees with the better
-segment of each pair of a batch: its actions are nearer to that segment's than to the other's
-(section 4.2). No reward of a step is used.
+segment of each pair of a batch: its actions are nearer to that segment's than to the other's.
+No reward of a step is used.
 
 One departure: what acts is a moving average of the actor's weights.
 """

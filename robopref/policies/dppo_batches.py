@@ -1,6 +1,6 @@
 """What DPPO learns from: a judge of segments, fitted to the labels, and all data scored by it.
 
-An et al. 2023, section 4.1: the judge is a preference transformer, and its scores of a segment and
+An et al. 2023: the judge is a preference transformer, and its scores of a segment and
 of the same segment shifted by a few steps are kept alike.
 """
 

@@ -66,7 +66,7 @@ class IPLConfig:
 def implicit_reward(
     values: Tensor, discount: float, terminated: Tensor, next_values: Tensor
 ) -> Tensor:
-    """(..., B): `Q(s, a) - discount V(s')` (IPL, section 4.1); no value follows a terminated step.
+    """(..., B): `Q(s, a) - discount V(s')` (IPL); no value follows a terminated step.
 
     Args:
         values: (..., B) of `Q`.

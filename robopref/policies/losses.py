@@ -104,7 +104,7 @@ def temperature_loss(log_temperature: Tensor, log_probs: Tensor, target_entropy:
 def contrastive_loss(
     first: Tensor, second: Tensor, labels: Tensor, confidence: Tensor, bias: float
 ) -> Tensor:
-    """`-log(exp(S+) / (exp(S+) + exp(lambda S-)))` (CPL, eq. 6; eq. 5 with a bias of 1).
+    """`-log(exp(S+) / (exp(S+) + exp(lambda S-)))` (CPL; a bias below 1 is its conservative form).
 
     A label between 0 and 1 mixes the losses of both orders.
 

@@ -1,7 +1,7 @@
 """Labels that may be wrong: found by rewards that did not learn from them.
 
 Wang et al.: Secrets of RLHF in Large Language Models Part II: Reward Modeling, 2024, arXiv
-2401.06080, section 2. The strength of a preference is how much better rewards find the preferred
+2401.06080. The strength of a preference is how much better rewards find the preferred
 segment, on average over an ensemble; where it is far below zero the label is probably wrong.
 Different here: strengths are cross-fitted, each fold's from an ensemble that learned from the other
 folds, since an ensemble that has seen a label half believes it.

@@ -42,7 +42,7 @@ def linear_preference_loss(
 ) -> Tensor:
     """Cross entropy of a model that is linear in the scores.
 
-    Choi et al.: LiRE, Listwise Reward Estimation, ICML 2024, arXiv 2408.04190, section 4.2:
+    Choi et al.: LiRE, Listwise Reward Estimation, ICML 2024, arXiv 2408.04190:
     `P = s(second) / (s(first) + s(second))` with positive scores `s`. Where Bradley-Terry tells
     apart what lies close, this tells apart what lies far: a score twice as large is a chance of
     two in three, wherever it is.
@@ -67,7 +67,7 @@ def rao_kupper_loss(
 ) -> Tensor:
     """Cross entropy of a Bradley-Terry model with ties, by a threshold on what can be told apart.
 
-    Rao and Kupper: Ties in Paired-Comparison Experiments, JASA 1967, eq. 2.6 to 2.8:
+    Rao and Kupper: Ties in Paired-Comparison Experiments, JASA 1967:
     `P(second) = sigmoid(d - log theta)`, `P(first) = sigmoid(-d - log theta)`, a tie otherwise.
     A label `y` is a tie in the share `1 - |2 y - 1|`.
 
@@ -90,7 +90,7 @@ def rao_kupper_loss(
 def davidson_loss(logits: Tensor, log_tie: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
     """Cross entropy of a Bradley-Terry model with ties, likelier the closer the two are.
 
-    Davidson: On Extending the Bradley-Terry Model to Accommodate Ties, JASA 1970, eq. 2.4: the odds
+    Davidson: On Extending the Bradley-Terry Model to Accommodate Ties, JASA 1970: the odds
     of first, tie and second are `1 : nu exp(d / 2) : exp(d)`.
 
     Args:
