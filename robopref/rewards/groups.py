@@ -1,9 +1,9 @@
 """A reward for each group of annotators who want different things, and the groups themselves.
 
 Chakraborty et al.: MaxMin-RLHF: Alignment with Diverse Human Preferences, ICML 2024, arXiv
-2402.08925. People are assigned to the reward that explains their labels best, rewards are learned from the labels of the people assigned to them, and so on until nobody
-moves (hard EM). What a policy is then to maximise is the reward of whoever is served worst, or of
-one person's group.
+2402.08925. People are assigned to the reward that explains their labels best, rewards are learned
+from the labels of the people assigned to them, and so on until nobody moves (hard EM). What a
+policy is then to maximise is the reward of whoever is served worst, or of one person's group.
 
 Different here: the worst is taken step by step, of rewards that are standardised over the data,
 since rewards of two groups have no common zero or scale.
