@@ -79,7 +79,9 @@ def cells(
                 preferences=ranked(path, seed) if arm == "heron" else None,
                 reward=BradleyTerryConfig() if arm == "heron" else None,
                 policy=IQLConfig(),
-                training=OfflineTrainingConfig(updates, seed=seed, checkpoint_every=updates),
+                training=OfflineTrainingConfig(
+                    updates, seed=seed, log_every=100, checkpoint_every=updates
+                ),
                 evaluation=EvaluationConfig(episodes=episodes, episodes_on_the_way=0),
                 env_id=f"metaworld/{task}-v3",
                 env_kwargs={"horizon": HORIZON},

@@ -112,7 +112,7 @@ def cells(folder: Path, tasks: Sequence[str], arms: Sequence[str], updates: int,
                         reward=arm.reward,
                         policy=arm.policy,
                         training=OfflineTrainingConfig(
-                            updates, arm.batch_size, seed, checkpoint_every=updates
+                            updates, arm.batch_size, seed, 100, updates
                         ),
                         evaluation=EvaluationConfig(episodes=episodes, episodes_on_the_way=0),
                         env_id=TASKS[task][0],
