@@ -62,19 +62,19 @@ ARMS = {
     "sb3": Arm(ALONE),
     "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform")),
     "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement")),
-    "alone": Arm(HARD, SAC, steps=20_000),
+    "alone": Arm(HARD, SAC, steps=25_000),
     # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
     "rlpd": Arm(
         HARD,
         ("policy=rlpd", "rlpd.discount=0.97", "rlpd.critics=2", "rlpd.critic_steps=1"),
         TEN_EXPERTS,
-        20_000,
+        25_000,
     ),
     "reset": Arm(
         HARD,
         (*SAC, "online.demonstrations_share=0", "resets.share=0.5", "resets.until=20000"),
         TEN_EXPERTS,
-        20_000,
+        25_000,
     ),
     "offline_to_online": Arm(
         MANIPULATION,
