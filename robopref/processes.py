@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 import psutil
-import torch
 
 
 def one_thread() -> None:
@@ -25,6 +24,8 @@ def one_thread() -> None:
     unit that went silent get there within a thousand updates, stay there for ever, and slow the
     optimizer tenfold.
     """
+    import torch  # workers that need none of it start a second sooner
+
     torch.set_num_threads(1)
     np.finfo(np.float32), np.finfo(np.float64)  # NumPy warns when it first asks afterwards
     torch.set_flush_denormal(True)

@@ -7,9 +7,12 @@ leaves the others as they were.
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def numpy_generator(seed: int, name: str) -> np.random.Generator:
@@ -19,6 +22,8 @@ def numpy_generator(seed: int, name: str) -> np.random.Generator:
 
 def torch_generator(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Returns PyTorch's stream called `name`, living on `device`."""
+    import torch  # whoever wants NumPy's alone need not wait for it
+
     state = _sequence(seed, name).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state))
 

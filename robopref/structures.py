@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from robopref.errors import InputError
+
+if TYPE_CHECKING:  # PyTorch takes a second to import, which processes that make videos save
+    import torch
+    from torch import Tensor
 
 Array = NDArray[np.generic]
 
@@ -212,6 +214,8 @@ class TransitionBatch:
 
     def draw(self, count: int, generator: torch.Generator) -> TransitionBatch:
         """Draws `count` transitions, uniformly and with replacement."""
+        import torch
+
         device = self.rewards.device
         return self.take(torch.randint(len(self), (count,), generator=generator, device=device))
 

@@ -5,13 +5,17 @@ Shape letters: `B` segments, `T` steps of the longest one.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.structures import Array, SegmentBatch, Segments
+
+if TYPE_CHECKING:
+    import torch
 
 
 def whole_episodes(
@@ -143,6 +147,8 @@ def gather(
     Raises:
         InputError: if a segment lies outside the dataset.
     """
+    import torch
+
     check_segments(dataset, segments, "segments")
     indices, mask = step_indices(dataset, segments)
     # Step n of episode e has its observation in row n + e.

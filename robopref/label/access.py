@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from robopref.label.store import Store
+if TYPE_CHECKING:
+    from robopref.label.store import Store
 
 COOKIE = "robopref_label"
 REMEMBERED_S = 30.0

@@ -3,8 +3,6 @@
 Every so many answers a process of its own fits a reward to them. Some pairs, the same ones every
 time, are held out; their share that the reward gets right is the curve that the page shows. With an
 active strategy the reward also chooses the next questions.
-
-    python -m robopref.label.learner FOLDER    # the process: reads a request, writes a result
 """
 
 from __future__ import annotations
@@ -13,63 +11,21 @@ import logging
 import subprocess
 import sys
 import threading
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.robomimic import load_dataset
-from robopref.data.segments import segments_of_length
-from robopref.errors import InputError
-from robopref.evaluation.reward_quality import label_accuracy
 from robopref.files import read_json, write_json
 from robopref.label.export import preferences_of
-from robopref.label.questions import PAIR, Piece, Question, piece_of
+from robopref.label.learning import LearningConfig
+from robopref.label.questions import PAIR, Piece, Question
 from robopref.label.store import Store
-from robopref.preferences.active import UNIFORM, check_strategy
-from robopref.preferences.dataset import Preferences, load_preferences, save_preferences
-from robopref.preferences.queries import Pairs
-from robopref.processes import one_thread
-from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.questions import choose_pairs
-from robopref.rewards.registry import make_reward
-from robopref.rewards.relabel import relabel
-from robopref.seeding import numpy_generator
-from robopref.structures import Segments
+from robopref.preferences.active import UNIFORM
+from robopref.preferences.dataset import save_preferences
 
 LABELS, REQUEST, RESULT, CURVE = "labels.parquet", "request.json", "result.json", "curve.json"
-HELD_OUT = 5
-"""One pair in so many is held out."""
 FLAT = 0.01
 """How much the held-out accuracy has to rise to count as better."""
-
-
-@dataclass
-class LearningConfig:
-    """When the reward learns, and what it asks."""
-
-    strategy: str = UNIFORM
-    """Which pairs are asked: uniform, k_center, disagreement, entropy, mutual_information, thompson
-    or volume_removal. The first ones are uniform."""
-    every: int = 25
-    """Answers between two fits; 0 learns nothing."""
-    stop_when_flat: int = 0
-    """Ends the questions after so many fits without a better held-out accuracy; 0 never does."""
-    epochs: int = 50
-    """Passes over the labels in one fit."""
-
-    def __post_init__(self) -> None:
-        check_strategy(self.strategy)
-        for name in ("every", "stop_when_flat"):
-            if getattr(self, name) < 0:
-                raise InputError(f"learning.{name}={getattr(self, name)}: must be at least 0")
-        if self.epochs < 1:
-            raise InputError(f"learning.epochs={self.epochs}: must be at least 1")
-        if self.strategy != UNIFORM and not self.every:
-            raise InputError(f"learning.strategy={self.strategy}: needs learning.every above 0")
 
 
 class Learner:
@@ -161,7 +117,7 @@ class Learner:
             },
         )
         (self._folder / RESULT).unlink(missing_ok=True)
-        command = [sys.executable, "-m", "robopref.label.learner", str(self._folder)]
+        command = [sys.executable, "-m", "robopref.label.fit", str(self._folder)]
         self._process = subprocess.Popen(command, start_new_session=True)
         if self._process.wait() or self._ended:
             return
@@ -180,54 +136,3 @@ def is_flat(accuracies: list[float], fits: int) -> bool:
     if not fits or len(accuracies) <= fits:
         return False
     return max(accuracies[-fits:]) < max(accuracies[:-fits]) + FLAT
-
-
-def held_out(preferences: Preferences) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(B,): pairs that no fit sees, the same ones however many there are and whichever side is
-    the first.
-    """
-    sides = [
-        np.stack(list(vars(side).values()), axis=1).tolist()
-        for side in (preferences.first, preferences.second)
-    ]
-    names = [repr(sorted(pair)).encode() for pair in zip(*sides, strict=True)]
-    return np.array([zlib.crc32(name) % HELD_OUT == 0 for name in names], dtype=bool)
-
-
-def fit(folder: Path) -> None:
-    """Fits a reward to the labels in `folder`, tests it, and chooses pairs; writes the result."""
-    request = read_json(folder / REQUEST)
-    dataset = load_dataset(request["dataset"], images=False)
-    preferences = load_preferences(folder / LABELS)
-    config = BradleyTerryConfig(epochs=request["epochs"])
-    seed, apart = request["seed"], held_out(preferences)
-    judged = apart & (preferences.labels != 0.5)
-    accuracy, model = 0.5, None
-    try:
-        if judged.any():
-            tested = make_reward(config, dataset, seed)
-            tested.fit(preferences[~apart], dataset, seed)
-            rewards = relabel(dataset, tested).mean
-            accuracy = label_accuracy(rewards, preferences[judged], dataset)
-        if request["count"]:
-            model = make_reward(config, dataset, seed)
-            model.fit(preferences, dataset, seed)
-    except InputError as error:  # such as all answers alike: nothing to learn from yet
-        print(f"robopref: no reward from {len(preferences)} labels yet ({error})", file=sys.stderr)
-        model = None
-    pairs: list[Any] = []
-    if request["count"]:
-        segments = segments_of_length(dataset, request["segment_length"])
-        table = np.array(request["asked"], dtype=np.int64).reshape(-1, 2, 3)
-        asked: Pairs = (Segments(*table[:, 0].T), Segments(*table[:, 1].T))
-        chosen = choose_pairs(
-            request["strategy"] if model else UNIFORM, dataset, segments, request["count"],
-            numpy_generator(seed, f"after {len(preferences)}"), model, asked,
-        )  # fmt: skip
-        pairs = [[piece_of(side, i) for side in chosen] for i in range(request["count"])]
-    write_json(folder / RESULT, {"accuracy": accuracy, "pairs": pairs})
-
-
-if __name__ == "__main__":
-    one_thread()
-    fit(Path(sys.argv[1]))

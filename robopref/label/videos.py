@@ -27,7 +27,7 @@ from robopref.data.robomimic import load_dataset
 from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
 from robopref.label.questions import Piece
-from robopref.processes import end_with_parent, interrupts_ignored, one_thread
+from robopref.processes import end_with_parent, interrupts_ignored
 from robopref.report.video import write_mp4
 from robopref.structures import Trajectory
 
@@ -191,7 +191,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(dataset: Path, folder: Path) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a later pool is started from a thread
-    one_thread()
+    cv2.setNumThreads(1)
     os.nice(10)  # answers come first
     _worker.update(source=Source(dataset), folder=folder)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
@@ -23,6 +22,9 @@ from robopref.data.segments import check_segments, gather
 from robopref.errors import InputError
 from robopref.files import atomic_path, check_expansion, existing_file
 from robopref.structures import PreferenceBatch, Segments
+
+if TYPE_CHECKING:
+    import torch
 
 SOURCES = ("human", "scripted", "heron", "transferred", "intervention")
 """Where a label can come from."""
@@ -164,6 +166,8 @@ class Preferences:
         Raises:
             InputError: if the preferences belong to another dataset.
         """
+        import torch
+
         check_dataset(self, dataset)
         return PreferenceBatch(
             first=gather(dataset, self.first, device),

@@ -17,7 +17,9 @@ from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.data.segments import whole_episodes
 from robopref.errors import InputError
 from robopref.label.export import ANSWERS, PREFERENCES, export, preferences_of
-from robopref.label.learner import Learner, LearningConfig, held_out, is_flat
+from robopref.label.fit import held_out
+from robopref.label.learner import Learner, is_flat
+from robopref.label.learning import LearningConfig
 from robopref.label.questions import PAIR, TEXTS, Piece, Question, piece_of
 from robopref.label.store import Answer, Store
 from robopref.label.terminal import ask_in_terminal
