@@ -133,7 +133,8 @@ class Run:
             points = [point for point in points if point[0] < steps]
             points.append((steps, float(np.mean(json.loads(last.read_text())["success_any"]))))
         finished = bool(points) and points[-1][0] >= self.steps
-        return [point for point in points if point[0] <= self.steps] if finished else []
+        # An evaluation comes at the end of the episode in which its step lies.
+        return [point for point in points if point[0] < self.steps + EVERY] if finished else []
 
     def _own(self) -> list[str]:
         program = [ROBOPREF, "train"]
@@ -223,7 +224,8 @@ def draw(table: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.legend(fontsize=6.5, loc="upper left", frameon=False)
         axis.spines[["top", "right"]].set_visible(False)
     np.atleast_1d(axes)[0].set_ylabel("success")
-    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.25)
+    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.5)  # the legend stands above the curves
+    np.atleast_1d(axes)[0].set_yticks(np.linspace(0.0, 1.0, 6))
     figure.savefig(path, dpi=130)
 
 
