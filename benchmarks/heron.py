@@ -25,13 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from results import argument_parser, shipped_mix, write_results
+from results import argument_parser, shipped_mix, success_of_seeds, write_results
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset, save_dataset
-from robopref.data.segments import sample_segments, whole_episodes
-from robopref.data.spans import segment_spans
-from robopref.evaluation.statistics import mean
+from robopref.data.segments import sample_segments
 from robopref.policies.iql import IQLConfig
 from robopref.preferences.dataset import save_preferences
 from robopref.preferences.factors import segment_factors
@@ -103,14 +101,9 @@ def ranked(path: Path, seed: int) -> Path:
         )
         again, _ = hierarchy_answers(rescaled, pairs, config)
         if not np.array_equal(again[~np.isnan(again)], labels.labels):
-            raise RuntimeError(f"{task_of(path)}: labels change with the unit of {SCALED}")
+            raise RuntimeError(f"{path.stem}: labels change with the unit of {SCALED}")
         save_preferences(output, labels)
     return output
-
-
-def task_of(path: Path) -> str:
-    """Name of a dataset's task."""
-    return path.stem
 
 
 def step_factors(dataset: TrajectoryDataset) -> NDArray[np.float64]:
@@ -128,8 +121,7 @@ def summed(path: Path, arm: str) -> Path:
         dataset = load_dataset(path)
         factors = step_factors(dataset)
         spread = factors.std(axis=0) + 1e-9
-        starts, _ = segment_spans(dataset, whole_episodes(dataset))
-        totals = np.add.reduceat(factors / spread, starts.numpy(), axis=0)
+        totals = np.add.reduceat(factors / spread, dataset.offsets[:-1], axis=0)
         grid = list(itertools.product((0.0, 0.1, 0.3, 1.0), repeat=len(RANKING)))
         best = max(
             grid[1:], key=lambda weights: spearmanr(totals @ weights, dataset.returns).statistic
@@ -153,17 +145,7 @@ def tabulate(found: Sequence[Cell]) -> tuple[list[dict[str, object]], dict[str, 
         ])  # fmt: skip
         if not len(scores):
             continue
-        estimate = mean(scores[:, None])
-        rows.append(
-            {
-                "task": task,
-                "arm": arm,
-                "success": round(float(scores.mean()), 4),
-                "low": round(estimate.low, 4),
-                "high": round(estimate.high, 4),
-                "per_seed": [round(float(score), 3) for score in scores],
-            }
-        )
+        rows.append({"task": task, "arm": arm} | success_of_seeds(scores))
     headline = {
         f"{arm}_success": round(
             float(np.mean([row["success"] for row in rows if row["arm"] == arm])), 4

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from results import success_of_seeds
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.segments import sample_segments
@@ -74,17 +75,7 @@ def policy_table(
             ]
         ).T
         for target, column in zip(sources, scores.T, strict=True):
-            estimate = mean(column[:, None])
-            rows.append(
-                {
-                    "arm": arm,
-                    "target": target,
-                    "success": round(float(column.mean()), 4),
-                    "low": round(estimate.low, 4),
-                    "high": round(estimate.high, 4),
-                    "per_seed": [round(float(value), 3) for value in column],
-                }
-            )
+            rows.append({"arm": arm, "target": target} | success_of_seeds(column))
         average, iqm = mean(scores), interquartile_mean(scores)
         headline[f"{arm}_success_mean"] = round(average.value, 4)
         headline[f"{arm}_success_iqm"] = round(iqm.value, 4)

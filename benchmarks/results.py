@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from robopref.cli.config import shipped_folder
+from robopref.evaluation.statistics import mean
 from robopref.files import write_json
 
 ROBOPREF = str(Path(sys.executable).parent / "robopref")
@@ -42,6 +45,17 @@ def shipped_mix(name: str) -> dict[str, Any]:
     """Shares and noise of a mix of behaviours under `configs/mix`."""
     settings = OmegaConf.load(shipped_folder("configs") / "mix" / f"{name}.yaml")
     return dict(OmegaConf.to_container(settings))  # type: ignore[arg-type]  # a mapping
+
+
+def success_of_seeds(scores: NDArray[np.float64]) -> dict[str, Any]:
+    """Success over seeds (S,) as entries of a row: the mean, its interval, and each seed's."""
+    estimate = mean(scores[:, None])
+    return {
+        "success": round(float(scores.mean()), 4),
+        "low": round(estimate.low, 4),
+        "high": round(estimate.high, 4),
+        "per_seed": [round(float(score), 3) for score in scores],
+    }
 
 
 def write_results(

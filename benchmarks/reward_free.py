@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from results import argument_parser, shipped_mix, write_results
+from results import argument_parser, shipped_mix, success_of_seeds, write_results
 from robopref.data.collect import collect
 from robopref.data.robomimic import load_dataset
 from robopref.data.segments import whole_episodes
-from robopref.evaluation.statistics import mean
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.cpl import CPLConfig
 from robopref.policies.dppo import DPPOConfig
@@ -151,18 +150,8 @@ def tabulate(found: Sequence[Cell]) -> tuple[list[dict[str, object]], dict[str, 
             for cell in done
             if (cell.task, cell.labels, cell.arm) == (task, labels, arm)
         ])  # fmt: skip
-        estimate = mean(scores[:, None])
-        rows.append(
-            {
-                "task": task,
-                "labels": labels,
-                "arm": arm,
-                "success": round(float(scores.mean()), 4),
-                "low": round(estimate.low, 4),
-                "high": round(estimate.high, 4),
-                "per_seed": [round(float(score), 3) for score in scores],
-            }
-        )
+        named = {"task": task, "labels": labels, "arm": arm}
+        rows.append(named | success_of_seeds(scores))
     headline = {
         f"{arm}_success": round(
             float(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from robopref.cli.config import run
 from robopref.cli.runs import run_folder
@@ -30,6 +31,8 @@ from robopref.label.questions import QuestionsConfig
 from robopref.label.videos import VideoCache
 
 OWNER = "owner"
+PACKAGES = ("fastapi", "sqlalchemy", "uvicorn")
+"""What no session can do without, looked for before anything is started."""
 
 
 @dataclass
@@ -107,19 +110,18 @@ def main(arguments: Sequence[str]) -> None:
 
 def label(config: LabelPageConfig) -> None:
     """Asks until it is stopped, and writes what was answered."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InputError(f"label: needs the package {missing[0]}; pip install 'robopref[label]'")
     path = existing_file(config.dataset)
     with run_folder("label", config.name, config) as folder:
         videos = None
         if config.serve:  # first, since these processes take a while to start
             videos = VideoCache(path, folder / "videos", config.video_workers)
         try:
-            try:
-                # PyTorch and the server are imported while they do.
-                from robopref.cli.label_session import hold_session
-            except ModuleNotFoundError as error:
-                raise InputError(
-                    f"label: needs the package {error.name}; pip install 'robopref[label]'"
-                ) from error
+            # The server is imported while they do.
+            from robopref.cli.label_session import hold_session
+
             said = hold_session(config, path, folder, videos)
         finally:
             if videos is not None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import camera_images, seen
+from robopref.data.images import AT_ONCE, camera_images
 from robopref.errors import InputError
 from robopref.files import atomic_path, existing_file
 from robopref.structures import Trajectory, TransitionBatch
@@ -237,8 +237,10 @@ class ReplayBuffer:
                     f"{demonstrations.source}: has images {images.shape[1:]}, the environment "
                     f"{self._image_shape}; choose its cameras= and image_size= alike"
                 )
-            kept = seen(self._see, images, self.images.device)
-            self.images[: self.first] = torch.from_numpy(kept)
+            # A part at a time, since a second copy of all images may not fit into memory.
+            for first in range(0, self.first, AT_ONCE):
+                part = torch.from_numpy(images[first : first + AT_ONCE]).to(self.images.device)
+                self.images[first : first + len(part)] = self._see(part)
         self.actions[rows] = torch.from_numpy(demonstrations.actions)
         offset, size = self.reward_scale
         self.true_rewards[rows] = torch.from_numpy(demonstrations.rewards)

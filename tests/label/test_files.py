@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from robopref.cli import label_page
+from robopref.cli import main as cli
 from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.data.segments import whole_episodes
 from robopref.errors import InputError
@@ -266,3 +268,15 @@ def test_states_without_their_simulator_are_drawn(tmp_path: Path, dataset: Any) 
     path = tmp_path / "unknown.hdf5"
     save_dataset(path, replace(dataset, env_args={"env_name": "nobody/knows-v0", "type": 2}))
     assert Source(path).frames(A).shape == (13, SIZE, SIZE, 3)
+
+
+def test_a_missing_package_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(label_page, "PACKAGES", ("fastapi", "robopref_is_not_this"))
+    assert cli.main(["label", "none.hdf5"]) == 2
+    assert capsys.readouterr().err == (
+        "robopref: label: needs the package robopref_is_not_this; pip install 'robopref[label]'\n"
+    )
+    assert not list(tmp_path.iterdir())
