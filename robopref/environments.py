@@ -34,7 +34,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     except ModuleNotFoundError as error:
         raise InputError(
             f"env={env_id}: needs the package {error.name or env_id.split(':')[0]!r}; install it "
-            "(pip install 'robopref[metaworld,robosuite]' brings Meta-World and robosuite)"
+            "(pip install 'robopref[metaworld,robosuite,xmagical]' brings the simulators)"
         ) from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
@@ -46,7 +46,10 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 
 def environment_options(
-    horizon: int = 0, cameras: Collection[str] = (), image_size: int = 84
+    horizon: int = 0,
+    cameras: Collection[str] = (),
+    image_size: int = 84,
+    distractors: Collection[str] = (),
 ) -> dict[str, Any]:
     """Arguments of an environment from a command's options; what is not given is its default.
 
@@ -54,8 +57,11 @@ def environment_options(
         horizon: steps of an episode, its own number when 0.
         cameras: those that add pictures to the observations.
         image_size: width and height of these, in pixels.
+        distractors: what these show that has nothing to do with the task.
     """
-    pictures = {"cameras": list(cameras), "image_size": image_size}
+    pictures: dict[str, Any] = {"cameras": list(cameras), "image_size": image_size}
+    if distractors:
+        pictures["distractors"] = list(distractors)
     return {**({"horizon": horizon} if horizon else {}), **(pictures if cameras else {})}
 
 
@@ -74,7 +80,7 @@ def recorded_env(
     """
     name, arguments = str(env_args.get("env_name", "unknown")), env_args.get("env_kwargs", {})
     if env_args.get("type") != ROBOSUITE_TYPE:
-        cameras = () if images else ("cameras", "image_size")
+        cameras = () if images else ("cameras", "image_size", "distractors")
         return name, {key: value for key, value in arguments.items() if key not in cameras}
     arguments = {**arguments, "recorded_version": str(env_args.get("env_version", ""))}
     keys = sorted(key for key in observation_keys if not key.endswith("_image"))

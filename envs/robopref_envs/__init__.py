@@ -81,6 +81,13 @@ for _name, _task in ROBOSUITE_TASKS.items():
         kwargs={"task": _task},
         disable_env_checker=True,
     )
+for _task in ("avoid", "group"):
+    gymnasium.register(
+        id=f"xmagical/{_task}",
+        entry_point="robopref_envs.xmagical:XMagicalEnv",
+        kwargs={"task": _task},
+        disable_env_checker=True,
+    )
 gymnasium.register(
     id="toy/point-mass-v0",
     entry_point="robopref_envs.toy:PointMassEnv",

@@ -14,6 +14,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from numpy.typing import NDArray
 
 from robopref_envs.demonstrators import Demonstrator
+from robopref_envs.distractors import Distractors, check_distractors
 from robopref_envs.metaworld_experts import MetaWorldExpert
 from robopref_envs.rendering import SceneCameras, check_cameras
 
@@ -43,6 +44,7 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         reward_function_version: str = "v2",
         cameras: Sequence[str] = (),
         image_size: int = 84,
+        distractors: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -54,9 +56,10 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             reward_function_version: Meta-World's reward version, `v1` or `v2`.
             cameras: cameras whose pictures become observations.
             image_size: width and height of those pictures, in pixels.
+            distractors: names of `robopref_envs.distractors.DISTRACTORS` that the pictures show.
 
         Raises:
-            InputError: if the scene has no such camera.
+            InputError: if the scene has no such camera, or there is no such distractor.
         """
         self.task = task
         self.horizon = horizon
@@ -88,6 +91,8 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._steps = 0
         self._frame_before = np.zeros(18)  # second third of the latest observation
         check_cameras(env.model, (*cameras, camera), f"metaworld/{task}")
+        check_distractors(distractors, f"metaworld/{task}")
+        self.distractors = tuple(distractors)
         self._scene = SceneCameras(env.model)
 
     @property
@@ -105,6 +110,7 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
                     if self.cameras
                     else {}
                 ),
+                **({"distractors": list(self.distractors)} if self.distractors else {}),
             },
             "entities": {
                 "hand": {"key": "flat", "first": 0},
@@ -122,6 +128,8 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         super().reset(seed=seed)
         if seed is not None:
             self.sawyer.seed(seed)
+        if self.distractors:
+            self._scene.distractors = Distractors.draw(self.distractors, self.np_random)
         self._steps = 0
         self.sawyer.reset()
         return self._reset_in_place(), {"success": False}

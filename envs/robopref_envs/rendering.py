@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
+from robopref_envs.distractors import Distractors
 
 MISSING_LIBRARY = (
     "rendering needs an OpenGL library and none was found; on Debian or Ubuntu run "
@@ -50,6 +51,8 @@ class SceneCameras:
         self._options = mujoco.MjvOption()
         self._options.geomgroup[list(hidden_groups)] = 0
         self._renderers: dict[int, mujoco.Renderer] = {}
+        self.distractors: Distractors | None = None
+        """What else is in the pictures, until it is set anew."""
 
     def picture(self, data: mujoco.MjData, camera: str, size: int) -> NDArray[np.uint8]:
         """(size, size, 3): what the camera sees.
@@ -61,6 +64,8 @@ class SceneCameras:
             self._renderers[size] = _renderer(self._model, size)
         renderer = self._renderers[size]
         renderer.update_scene(data, camera, self._options)
+        if self.distractors is not None:
+            self.distractors.apply(renderer.scene, self._model, data)
         image = renderer.render().copy()
         # Meta-World hangs its corner cameras upside down. Those on a hand may point anywhere.
         index = self._model.camera(camera).id

@@ -17,6 +17,7 @@ from robosuite.controllers import load_composite_controller_config
 
 from robopref.errors import InputError
 from robopref_envs.demonstrators import Demonstrator
+from robopref_envs.distractors import Distractors, check_distractors
 from robopref_envs.rendering import SceneCameras, check_cameras
 from robopref_envs.robosuite_experts import EXPERTS
 from robopref_envs.robosuite_state import StateKeeper
@@ -72,6 +73,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         render_mode: str | None = None,
         camera: str = "agentview",
         render_size: int = 224,
+        distractors: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -90,15 +92,19 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             render_mode: `rgb_array` or None.
             camera: whose pictures `render` takes.
             render_size: width and height of those pictures, in pixels.
+            distractors: names of `robopref_envs.distractors.DISTRACTORS` that the pictures show.
 
         Raises:
-            InputError: if robosuite does not know the task, a robot, a camera or a key.
+            InputError: if robosuite does not know the task, a robot, a camera or a key, or there
+                is no such distractor.
         """
         self.task = task
         self.horizon = horizon or HORIZONS.get(task, OTHER_HORIZON)
         self.render_mode = render_mode
         self.camera = camera
         self.cameras = tuple(cameras)
+        check_distractors(distractors, f"robosuite/{task}")
+        self.distractors = tuple(distractors)
         self.image_size = image_size
         self.render_size = render_size
         two = task.startswith("TwoArm")
@@ -163,6 +169,7 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
                 **self._arguments,
                 "horizon": self.horizon,
                 **(picture | {"use_camera_obs": True} if self.cameras else {}),
+                **({"distractors": list(self.distractors)} if self.distractors else {}),
             },
             "entities": self._entities(),
             "mujoco_version": mujoco.__version__,
@@ -180,6 +187,8 @@ class RobosuiteEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode with a fresh placement."""
         super().reset(seed=seed)
+        if self.distractors:
+            self._scene.distractors = Distractors.draw(self.distractors, self.np_random)
         if seed is not None or not self._seeded:
             # Placement samplers and robots hold this generator, so it is reseeded in place.
             self._seeded = True

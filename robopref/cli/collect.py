@@ -8,6 +8,7 @@ Examples:
   robopref collect env=metaworld/drawer-open-v3 mix=scarce episodes=200 output=scarce.hdf5
   robopref collect env=robosuite/lift mix=multi_human
   robopref collect env=robosuite/lift cameras=[agentview] image_size=84 output=pictures.hdf5
+  robopref collect env=metaworld/drawer-open-v3 cameras=[corner2] distractors=[object,lighting]
   robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
@@ -46,6 +47,9 @@ class CollectConfig:
     """Cameras whose pictures are recorded, such as [agentview] of robosuite."""
     image_size: int = 84
     """Width and height of the pictures."""
+    distractors: list[str] = field(default_factory=list)
+    """What the pictures show that has nothing to do with the task: texture, lighting, object,
+    jitter."""
     seed: int = 0
     """Seed of goals, behaviours and noise."""
     output: str = MISSING
@@ -62,11 +66,13 @@ class CollectConfig:
         for name, least in least_values:
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.distractors and not self.cameras:
+            raise InputError("distractors=: are seen through cameras; give cameras= too")
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the environment."""
-        return environment_options(self.horizon, self.cameras, self.image_size)
+        return environment_options(self.horizon, self.cameras, self.image_size, self.distractors)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.lazy import load_dataset_lazily
 from robopref.errors import InputError
 from robopref.rewards.groups import GroupsReward
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
+from robopref.rewards.visual import as_seen
 
 TRUE, ZERO = "true", "zero"
 """Words for rewards that need no folder of a reward model."""
@@ -43,6 +45,9 @@ def chosen_rewards(
         )
     if whose and isinstance(model, GroupsReward):
         model = model.of(whose)
+    if getattr(model.config, "encoder", ""):
+        # The policy may not look at images; the reward reads them from the file.
+        dataset = as_seen(load_dataset_lazily(dataset.source), model.config, device)
     learned = relabel(dataset, model)
     if not pessimism:
         return learned.mean

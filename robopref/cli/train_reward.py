@@ -1,13 +1,15 @@
 """Learns a reward per step from preferences over segments.
 
 reward=pearl is a Gaussian reward that bears wrong labels, pearl_transformer the same on a
-preference transformer, bradley_terry the plain ensemble. The model goes to `reward/` in the run's
-folder. The dataset's true rewards are read only to say how good the learned one is.
+preference transformer, bradley_terry the plain ensemble, rapl a reward of the dataset's images; all
+others look at images with reward.encoder=. The model goes to `reward/` in the run's folder. The
+dataset's true rewards are read only to say how good the learned one is.
 
 Examples:
   robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet name=drawer
   robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet reward=bradley_terry
   robopref train-reward dataset=d.hdf5 preferences=d.parquet test_preferences=test.parquet
+  robopref train-reward dataset=pictures.hdf5 preferences=p.parquet reward=rapl
   robopref train-reward -m dataset=d.hdf5 preferences=d.parquet reward.preset_std=2,5,10
 """
 
@@ -22,7 +24,7 @@ from omegaconf import MISSING
 from robopref.cli.config import register, run
 from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
-from robopref.data.robomimic import load_dataset
+from robopref.data.lazy import load_dataset_lazily
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import (
     annotator_accuracies,
@@ -34,17 +36,21 @@ from robopref.evaluation.sensitivity import reward_sensitivity
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
 from robopref.processes import one_thread
+from robopref.report.saliency import saliency_picture
 from robopref.rewards.doubtful import KEEP, check_way, mended, preference_strengths
-from robopref.rewards.pairwise import PairwiseConfig
+from robopref.rewards.rapl import RaplReward
 from robopref.rewards.registry import REWARDS, make_reward
 from robopref.rewards.relabel import relabel
+from robopref.rewards.visual import SeenDataset, as_seen
 from robopref.seeding import numpy_generator
 from robopref.training.logger import MetricsLogger
 
 REWARD_FOLDER = "reward"
+"""Where the model stands in the run's folder."""
+SALIENCY_FILE = "saliency.png"
+"""What a reward of images looks at."""
 LOOKED_AT = 5
 """How many of the numbers that a reward looks at most are told."""
-"""Where the model stands in the run's folder."""
 
 
 @dataclass
@@ -57,9 +63,9 @@ class TrainRewardConfig:
     """Parquet file of labelled pairs."""
     test_preferences: str = ""
     """Parquet file of pairs kept aside, to measure label accuracy on; none when empty."""
-    reward: PairwiseConfig = MISSING
-    """The model, pearl when not given; its options are such as reward.epochs, reward.hidden and,
-    for both of pearl, reward.preset_std."""
+    reward: Any = MISSING
+    """The model, pearl when not given; its options are such as reward.epochs, reward.encoder (of
+    images) and, for both of pearl, reward.preset_std."""
     doubtful: str = KEEP
     """What becomes of labels that rewards which have not seen them contradict: keep, flip, soften
     (to what they believe) or drop."""
@@ -88,14 +94,15 @@ def main(arguments: Sequence[str]) -> None:
 def train_reward(config: TrainRewardConfig) -> None:
     """Fits, saves and measures one reward model."""
     one_thread()
-    dataset = load_dataset(config.dataset)
+    device = chosen_device(config.device)
+    dataset = as_seen(load_dataset_lazily(config.dataset), config.reward, device)
     preferences = load_preferences(config.preferences)
     check_informative(preferences)
     check_dataset(preferences, dataset)
     test = load_preferences(config.test_preferences) if config.test_preferences else None
     if test is not None:
         check_dataset(test, dataset)
-    model = make_reward(config.reward, dataset, config.seed, chosen_device(config.device))
+    model = make_reward(config.reward, dataset, config.seed, device)
     if config.doubtful != KEEP:
         strengths = preference_strengths(preferences, dataset, config.reward, config.seed)
         preferences = mended(preferences, strengths, config.doubtful, config.doubtful_share)
@@ -115,9 +122,12 @@ def train_reward(config: TrainRewardConfig) -> None:
             metrics["test/calibration_error"] = preference_calibration_error(
                 learned.mean, test, dataset
             )
-        looks = reward_sensitivity(model, dataset, numpy_generator(config.seed, "sensitivity"))
-        most = sorted(looks, key=lambda name: -looks[name])[:LOOKED_AT]
-        metrics |= {f"looks_at/{name}": looks[name] for name in most}
+        if not isinstance(dataset, SeenDataset):
+            looks = reward_sensitivity(model, dataset, numpy_generator(config.seed, "sensitivity"))
+            most = sorted(looks, key=lambda name: -looks[name])[:LOOKED_AT]
+            metrics |= {f"looks_at/{name}": looks[name] for name in most}
+        elif isinstance(model, RaplReward):
+            saliency_picture(model, dataset, folder / SALIENCY_FILE)
         write_json(folder / "metrics.json", metrics)
     said = f", {100 * metrics['test/accuracy']:.0f} % of held-out labels right" if test else ""
     print(

@@ -30,6 +30,9 @@ class PairwiseConfig:
 
     actions: bool = False
     """Whether the reward looks at the action besides the observation."""
+    encoder: str = ""
+    """Frozen encoder of images to look at in place of the state: efficientnet_lite0, a network of
+    torchvision, or timm/NAME."""
     logit_scale: float = 10.0
     """Log-odds of an average segment of the best steps against one of zero reward. Step rewards
     are bounded (tanh), so this is how sure of a pair the model can become."""

@@ -27,6 +27,8 @@ from robopref.rewards.pearl import (
     PearlTransformerConfig,
     PearlTransformerReward,
 )
+from robopref.rewards.rapl import RaplConfig, RaplReward
+from robopref.rewards.visual import SeenDataset
 from robopref.seeding import torch_generator
 
 REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
@@ -36,6 +38,7 @@ REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     LSTMReward.name: (LSTMReward, LSTMConfig),
     GroupsReward.name: (GroupsReward, GroupsConfig),
     PreferenceTransformerReward.name: (PreferenceTransformerReward, PreferenceTransformerConfig),
+    RaplReward.name: (RaplReward, RaplConfig),
 }
 """Name to model and config classes."""
 
@@ -50,7 +53,15 @@ def make_reward(
         dataset: the data it is going to learn from.
         seed: seed of the initial weights.
         device: where the model goes.
+
+    Raises:
+        InputError: if the reward is to look at images and the dataset is not `as_seen`.
     """
+    if getattr(config, "encoder", "") and not isinstance(dataset, SeenDataset):
+        raise InputError(
+            f"reward.encoder={config.encoder}: give the dataset as that encoder sees it, from "
+            "robopref.rewards.visual.as_seen"
+        )
     model_class = next(model for model, kind in REWARDS.values() if kind is type(config))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator(seed, "weights").initial_seed())

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.robomimic import load_dataset
+from robopref.data.lazy import load_dataset_lazily
 from robopref.data.transitions import transitions
 from robopref.policies.base import BatchSource
 from robopref.policies.registry import FROM_LABELS, make_policy
@@ -28,6 +28,7 @@ from robopref.processes import end_with_parent, interrupts_ignored, one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import in_best_episodes, relabel
+from robopref.rewards.visual import as_seen
 from robopref.training.evaluated import RESULT_FILE, EvaluationConfig, train_and_evaluate
 from robopref.training.logger import read_metrics
 from robopref.training.offline import OfflineTrainingConfig
@@ -129,7 +130,7 @@ def make_run(run: ArmRun) -> None:
     """Makes one run in this process, from its preferences to its evaluation."""
     one_thread()
     run.folder.mkdir(parents=True, exist_ok=True)  # says that the run has begun
-    dataset = load_dataset(run.dataset)
+    dataset = load_dataset_lazily(run.dataset)  # images are read by a reward that looks at them
     rewards, seed = run_rewards(run, dataset), run.training.seed
     data = transitions(dataset, rewards)
     if run.best_episodes < 1.0:
@@ -151,11 +152,12 @@ def run_rewards(run: ArmRun, dataset: TrajectoryDataset) -> np.ndarray[Any, Any]
         return dataset.rewards
     if run.preferences is None or run.reward is None:
         return np.zeros(dataset.num_steps, dtype=np.float32)
+    dataset = as_seen(dataset, run.reward)
     return relabel(dataset, run_reward_model(run, dataset)).mean
 
 
 def run_reward_model(run: ArmRun, dataset: TrajectoryDataset) -> RewardModel:
-    """The run's reward model, trained unless it has been."""
+    """The run's reward model, trained unless it has been; the dataset is as it sees it."""
     assert run.preferences is not None
     folder = run.folder / REWARD_FOLDER
     if (folder / "reward.json").is_file():  # written last

@@ -18,8 +18,11 @@ DATASET, PREFERENCES = labelled()
 
 @pytest.fixture(params=sorted(REWARDS))
 def config(request: pytest.FixtureRequest) -> Any:
-    alone = {"groups": 1} if request.param == "groups" else {}  # one annotator
-    return REWARDS[request.param][1](epochs=4, **alone)
+    own = {"groups": {"groups": 1}, "rapl": {"encoder": "", "frames": 12}}  # one annotator; states
+    return REWARDS[request.param][1](epochs=4, **own.get(request.param, {}))
+
+
+WITHOUT_STD = "rapl"
 
 
 def test_learning_reduces_the_loss_and_reports_epochs(config: Any) -> None:
@@ -38,7 +41,9 @@ def test_prediction_shapes(config: Any) -> None:
     prediction = make_reward(config, DATASET, seed=0).predict(batch)
     assert prediction.mean.shape == (5, 7)
     assert prediction.mean.isfinite().all()
-    assert prediction.std is not None
+    if prediction.std is None:
+        assert isinstance(config, REWARDS[WITHOUT_STD][1])
+        return
     assert prediction.std.shape == (5, 7)
     assert (prediction.std > 0).all()
 
@@ -62,9 +67,8 @@ def test_a_saved_model_predicts_the_same(config: Any, tmp_path: Path) -> None:
     batch = gather(DATASET, whole_episodes(DATASET))
     before, after = model.predict(batch), loaded.predict(batch)
     torch.testing.assert_close(before.mean, after.mean, rtol=0, atol=0)
-    assert before.std is not None
-    assert after.std is not None
-    torch.testing.assert_close(before.std, after.std, rtol=0, atol=0)
+    if before.std is not None:
+        torch.testing.assert_close(before.std, after.std, rtol=0, atol=0)
     assert loaded.config == model.config
 
 
@@ -80,10 +84,9 @@ def test_padding_never_changes_predictions(config: Any) -> None:
     short, long = model.predict(batch), model.predict(padded)
     torch.testing.assert_close(long.mean[:, :6], short.mean)
     assert not long.mean[:, 6:].any()
-    assert short.std is not None
-    assert long.std is not None
-    torch.testing.assert_close(long.std[:, :6], short.std)
-    assert not long.std[:, 6:].any()
+    if long.std is not None:
+        torch.testing.assert_close(long.std[:, :6], short.std)
+        assert not long.std[:, 6:].any()
 
 
 def test_segments_of_different_length_can_be_learned_from(config: Any) -> None:

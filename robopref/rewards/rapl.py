@@ -1,0 +1,297 @@
+"""RAPL: a visual representation aligned by preferences, paid by optimal transport to good videos.
+
+Tian, Xu, Tomizuka, Malik, Bajcsy: What Matters to You? Towards Visual Representation Alignment for
+Robot Learning, ICLR 2024, arXiv 2310.07932; extended in arXiv 2412.04835. All labels go into the
+representation: a linear head on a frozen encoder is trained until videos that people prefer lie
+nearer, by optimal transport, to the best ones than others do. A frame's reward is then what it
+costs to carry it there. Works on vectors too (`reward.encoder=`).
+
+Different here: the best videos are those of the highest Bradley-Terry strength, all videos are
+compared with all of them, and the distance to the worst videos counts against that
+(`reward.contrast`). Without, frames that every video has, such as the first ones, are paid best.
+Representations have length 1, so that the entropy's weight has a meaning of its own, and the
+distance is the same in training and in the reward.
+
+Shape letters: `B` segments or pairs, `T` steps, `F` frames looked at, `E` experts, `M` labelled
+videos, `D` features of a frame, `K` size of the representation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.normalization import Standardizer
+from robopref.data.segments import check_segments, whole_episodes
+from robopref.data.spans import segment_spans, steps_in_parts
+from robopref.errors import InputError
+from robopref.networks.pretrained import EMBEDDED
+from robopref.optimal_transport.sinkhorn import sinkhorn_plans
+from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.preferences.queries import distinct_segments
+from robopref.preferences.strengths import segment_strengths
+from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
+from robopref.seeding import torch_generator
+from robopref.structures import SegmentBatch, Segments
+
+LOG_LIKELIHOOD, PROBABILITY = "log_likelihood", "probability"
+TOLERANCE = 1e-4
+"""Of the plans' marginals."""
+
+
+@dataclass
+class RaplConfig:
+    """Settings of the representation, its training, and the transport."""
+
+    encoder: str = EMBEDDED
+    """Frozen encoder of the images: efficientnet_lite0, a network of torchvision such as resnet18,
+    or timm/NAME; empty for a reward of the state."""
+    aligned: bool = True
+    """Whether the labels train the head; without, the encoder's own features are compared."""
+    contrast: bool = True
+    """Whether the distance to the worst videos counts too."""
+    size: int = 32
+    """Of the aligned representation."""
+    frames: int = 45
+    """Looked at in each video, evenly spread."""
+    experts: int = 5
+    """Best videos (and, with contrast, worst ones) that others are compared with, chosen by the
+    labels."""
+    expert_episodes: list[int] = field(default_factory=list)
+    """Numbers of the dataset's episodes to take for the best ones instead."""
+    regularization: float = 1.0
+    """Weight of the plans' entropy, where distances lie in [0, 2]."""
+    loss: str = LOG_LIKELIHOOD
+    """Of a pair's probability P: log_likelihood (the paper's), or probability (1 - P, as the
+    authors' code has it, which bears wrong labels better)."""
+    epochs: int = 20
+    """Passes over the pairs."""
+    batch_size: int = 16
+    """Pairs per update."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+
+    def __post_init__(self) -> None:
+        self.expert_episodes = [int(episode) for episode in self.expert_episodes]
+        for name in (
+            "size", "frames", "experts", "regularization", "epochs", "batch_size", "learning_rate",
+        ):  # fmt: skip
+            if getattr(self, name) <= 0:
+                raise InputError(f"reward.{name}={getattr(self, name)}: must be positive")
+        if self.loss not in (LOG_LIKELIHOOD, PROBABILITY):
+            raise InputError(f"reward.loss={self.loss}: choose {LOG_LIKELIHOOD} or {PROBABILITY}")
+
+    @property
+    def most_experts(self) -> int:
+        """How many videos others are compared with at most."""
+        best = len(self.expert_episodes) or self.experts
+        return best + (self.experts if self.contrast else 0)
+
+
+class RaplReward(RewardModel):
+    """Minus what it costs to carry each step's frame to the best videos rather than the worst.
+
+    In log-odds: P(second preferred) = sigmoid(sum of its rewards minus the first's).
+    """
+
+    name = "rapl"
+    config: RaplConfig
+    experts: Tensor
+    """(E, F, D): standardised frames of the videos that others are compared with."""
+    signs: Tensor
+    """(E,): weight of the distance to each; they sum to 1 over the best, to -1 over the worst, and
+    are 0 where there are fewer videos."""
+
+    def __init__(self, config: RaplConfig, observation_dim: int, action_dim: int) -> None:
+        super().__init__(config, observation_dim, action_dim)
+        self.standardizer = Standardizer(observation_dim)
+        self.head: nn.Module = nn.Identity()
+        if config.aligned:
+            linear = nn.Linear(observation_dim, config.size, bias=False)
+            # A random projection keeps distances, so training starts from the encoder's own.
+            nn.init.normal_(linear.weight, std=observation_dim**-0.5)
+            self.head = linear
+        self.log_scale = nn.Parameter(torch.tensor(2.0))
+        count = config.most_experts
+        self.register_buffer("experts", torch.zeros(count, config.frames, observation_dim))
+        self.register_buffer("signs", torch.zeros(count))
+
+    def represent(self, frames: Tensor) -> Tensor:
+        """(..., D) standardised frames to (..., K) representations of length 1."""
+        return functional.normalize(self.head(frames), dim=-1)
+
+    def transport(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Entropic transport between videos (B, F, K) and (B, F', K), all frames alike.
+
+        Returns:
+            Plans (B, F, F'), whose entries sum to 1, and costs (B, F, F'). A distance is the sum of
+            their product; its gradient takes the plan as given, as that of the entropic problem's
+            value does (envelope theorem).
+        """
+        costs = torch.cdist(first, second)
+        even, also = (
+            torch.full(side.shape[:2], 1.0 / side.shape[1], device=side.device)
+            for side in (first, second)
+        )
+        plans = sinkhorn_plans(costs.detach(), even, also, self.config.regularization, TOLERANCE)
+        return plans, costs
+
+    def frame_costs(self, videos: Tensor) -> Tensor:
+        """(B, F): cost of each frame of represented videos (B, F, K), best against worst."""
+        total = torch.zeros(videos.shape[:2], device=videos.device)
+        known = self.signs != 0
+        for sign, expert in zip(
+            self.signs[known], self.represent(self.experts[known]), strict=True
+        ):
+            plans, costs = self.transport(videos, expert.expand(len(videos), -1, -1))
+            total = total + sign * (plans * costs).sum(2)
+        return total
+
+    def fit(
+        self,
+        preferences: Preferences,
+        dataset: TrajectoryDataset,
+        seed: int,
+        on_epoch: OnEpoch = lambda epoch, metrics: None,
+    ) -> dict[str, float]:
+        """Chooses the experts, then trains the head, and the scale of the reward with it."""
+        check_informative(preferences)
+        check_dataset(preferences, dataset)
+        self.check_sizes(dataset.flat_observations.shape[1], dataset.actions.shape[1])
+        self.standardizer.fit(dataset.flat_observations)
+        experts = self._choose_experts(preferences, dataset)
+        self.experts[: len(experts)] = self._frames(dataset, experts)
+        segments, (own, first, second) = distinct_segments(
+            experts, preferences.first, preferences.second
+        )
+        places = torch.full((len(self.experts),), -1)
+        places[: len(own)] = torch.from_numpy(own)
+        confidence = torch.tensor(preferences.confidence, dtype=torch.float32)
+        pairs = _Pairs(
+            torch.from_numpy(first).to(self.device),
+            torch.from_numpy(second).to(self.device),
+            places.to(self.device),
+            torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device),
+            (confidence / confidence.mean()).to(self.device),
+        )
+        videos = self._frames(dataset, segments)
+        table = None
+        if not self.config.aligned:
+            with torch.no_grad():
+                table = self._distances(videos, torch.arange(len(segments), device=self.device))
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+        generator = torch_generator(seed, "reward")
+        metrics: dict[str, float] = {}
+        for epoch in range(1, self.config.epochs + 1):
+            total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+            order = torch.randperm(len(preferences), generator=generator)
+            for rows in order.split(self.config.batch_size):
+                loss, logits = self._loss(videos, pairs, rows.to(self.device), table)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * len(rows)
+                right += ((logits > 0) == (pairs.labels[rows] > 0.5)).sum()
+            count = len(preferences)
+            metrics = {"train/loss": float(total) / count, "train/accuracy": float(right) / count}
+            on_epoch(epoch, metrics)
+        return metrics
+
+    def _distances(self, videos: Tensor, chosen: Tensor) -> Tensor:
+        """(U, E): of the chosen (U,) videos to every expert."""
+        represented = self.represent(videos[chosen])
+        experts = self.represent(self.experts)
+        count = len(experts)
+        plans, costs = self.transport(
+            represented.repeat_interleave(count, 0), experts.repeat(len(chosen), 1, 1)
+        )
+        return (plans * costs).sum((1, 2)).view(len(chosen), count)
+
+    def _loss(
+        self, videos: Tensor, pairs: _Pairs, rows: Tensor, table: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss of pairs (B,), and their log-odds; `table` (M, E) holds known distances."""
+        sides = torch.stack([pairs.first[rows], pairs.second[rows]], dim=1)
+        chosen, places = torch.unique(sides, return_inverse=True)
+        distances = self._distances(videos, chosen) if table is None else table[chosen]
+        # A video's distance to itself is 0 by any representation, and says nothing.
+        others = (sides[..., None] != pairs.experts).all(1)
+        nearer = (distances[places[:, 0]] - distances[places[:, 1]]) * others
+        logits = self.log_scale.exp() * (nearer @ self.signs)
+        labels = pairs.labels[rows]
+        if self.config.loss == PROBABILITY:
+            losses = torch.lerp(logits.sigmoid(), (-logits).sigmoid(), labels)
+        else:
+            losses = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return (losses * pairs.confidence[rows]).mean(), logits.detach()
+
+    def _choose_experts(self, preferences: Preferences, dataset: TrajectoryDataset) -> Segments:
+        """The best videos, then the worst, with their signs."""
+        segments, strengths = segment_strengths(preferences)
+        order = np.argsort(-strengths, kind="stable")
+        if self.config.contrast and len(order) < 2:
+            raise InputError("preferences: name one video only, so none can be compared with it")
+        # Never the same video among the best and the worst.
+        count = min(self.config.experts, len(order) // 2 if self.config.contrast else len(order))
+        best = segments[order[:count]]
+        if self.config.expert_episodes:
+            episodes = np.array(self.config.expert_episodes, dtype=np.int64)
+            if episodes.min() < 0 or episodes.max() >= len(dataset):
+                raise InputError(
+                    f"reward.expert_episodes={self.config.expert_episodes}: {dataset.source} has "
+                    f"the episodes 0 to {len(dataset) - 1}"
+                )
+            best = whole_episodes(dataset, episodes)
+        self.signs.zero_()
+        self.signs[: len(best)] = 1.0 / len(best)
+        if not self.config.contrast:
+            return best
+        self.signs[len(best) : len(best) + count] = -1.0 / count
+        return best.join(segments[order[-count:]])
+
+    def _frames(self, dataset: TrajectoryDataset, segments: Segments) -> Tensor:
+        """(B, F, D): standardised frames, evenly spread over each segment."""
+        check_segments(dataset, segments, "segments")
+        starts, lengths = segment_spans(dataset, segments)
+        steps = starts[:, None] + steps_in_parts(lengths, self.config.frames, None)
+        rows: NDArray[np.int64] = dataset.observation_rows[steps.numpy()]
+        frames = torch.from_numpy(dataset.flat_observations[rows]).to(self.device)
+        standardized: Tensor = self.standardizer(frames)
+        return standardized
+
+    @torch.no_grad()
+    def predict(self, segments: SegmentBatch) -> RewardPrediction:
+        """Each step is paid as the frame of its part of the segment; there is no deviation."""
+        self.check_sizes(segments.observations.shape[-1], segments.actions.shape[-1])
+        lengths, count = segments.mask.sum(1).long(), self.config.frames
+        steps = steps_in_parts(lengths, count, None)
+        rows = torch.arange(len(segments), device=self.device)[:, None]
+        videos = self.represent(self.standardizer(segments.observations[rows, steps]))
+        paid = -self.log_scale.exp() * self.frame_costs(videos)
+        # A frame stands for as many steps as lie in its part of the segment.
+        within = torch.arange(segments.mask.shape[1], device=self.device)
+        parts = ((within + 0.5) * count / lengths[:, None]).long().clamp_max(count - 1)
+        rewards = paid.gather(1, parts) * (count / lengths[:, None])
+        return RewardPrediction(rewards * segments.mask, None)
+
+
+class _Pairs(NamedTuple):
+    """Labelled pairs, as positions among the `M` videos."""
+
+    first: Tensor
+    """(B,)"""
+    second: Tensor
+    """(B,)"""
+    experts: Tensor
+    """(E,): positions of the experts, -1 where there are fewer."""
+    labels: Tensor
+    """(B,)"""
+    confidence: Tensor
+    """(B,), 1 on average."""

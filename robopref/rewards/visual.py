@@ -1,0 +1,93 @@
+"""Datasets as a frozen image encoder sees them, for rewards that look at images.
+
+A reward model whose config names an `encoder` learns from, and predicts on, datasets whose flat
+observations are that encoder's features; nothing else changes for it. Images are read in parts
+and looked at once: features are kept in a NumPy file beside the dataset's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import AT_ONCE, camera_images
+from robopref.errors import InputError
+from robopref.files import atomic_path
+from robopref.networks.pretrained import FrozenEncoder
+from robopref.structures import Array
+
+
+@dataclass(frozen=True)
+class SeenDataset(TrajectoryDataset):
+    """A dataset whose flat observations are features of its images; labels of it stay valid."""
+
+    features: NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
+    """(N + E, F)"""
+
+    @cached_property
+    def flat_observations(self) -> NDArray[np.float32]:
+        """(N + E, F) float32."""
+        return self.features.astype(np.float32)
+
+
+def as_seen(
+    dataset: TrajectoryDataset, config: Any, device: torch.device | str = "cpu"
+) -> TrajectoryDataset:
+    """The dataset as a reward with this config takes it: itself, unless it names an encoder.
+
+    Args:
+        dataset: with images, in memory or from `load_dataset_lazily`, if the reward looks at them.
+        config: the config of a reward model.
+        device: where the encoder runs.
+
+    Raises:
+        InputError: if the dataset has no images, or the encoder cannot be had.
+    """
+    name = getattr(config, "encoder", "")
+    if not name or isinstance(dataset, SeenDataset):
+        return dataset
+    images = {key: value for key, value in dataset.observations.items() if value.dtype == np.uint8}
+    if not images:
+        raise InputError(
+            f"reward.encoder={name}: looks at images, and {dataset.source} has none; collect it "
+            "with cameras=, or give reward.encoder= for a reward that looks at the state"
+        )
+    path = Path(f"{dataset.source}.{dataset.fingerprint}.{name.replace('/', '-')}.npy")
+    features = _kept(path, len(next(iter(images.values()))))
+    if features is None:
+        features = encoded(images, FrozenEncoder(name).to(torch.device(device)), device)
+        if os.access(path.parent, os.W_OK) and Path(dataset.source).is_file():
+            with atomic_path(path) as temporary:
+                np.save(temporary, features)
+    values = {each.name: getattr(dataset, each.name) for each in fields(TrajectoryDataset)}
+    seen = SeenDataset(**values, features=features)
+    seen.__dict__["fingerprint"] = dataset.fingerprint  # images are not hashed again
+    return seen
+
+
+def encoded(
+    images: Mapping[str, Array], encoder: FrozenEncoder, device: torch.device | str = "cpu"
+) -> NDArray[np.float16]:
+    """(R, F): features of named images, each (R, H, W, 3) uint8, a part at a time."""
+    parts = []
+    for start in range(0, len(next(iter(images.values()))), AT_ONCE):
+        part = camera_images({key: value[start : start + AT_ONCE] for key, value in images.items()})
+        parts.append(encoder(torch.from_numpy(part).to(device)).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _kept(path: Path, rows: int) -> NDArray[np.float16] | None:
+    try:
+        kept: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):  # not there yet, or cut off
+        return None
+    return kept if len(kept) == rows else None
