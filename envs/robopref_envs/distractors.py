@@ -44,7 +44,8 @@ class Distractors:
     light: NDArray[np.float64] | None
     """(6,): factors of red, green and blue, and a displacement in metres."""
     ball: NDArray[np.float64] | None
-    """(4, 3): colour, frequencies in Hz, phases, and centre of its way relative to the scene's."""
+    """(4, 3): colour, frequencies in Hz, phases, and centre of its way, to the right, up and away
+    from the camera as shares of the scene's distance."""
     sway: NDArray[np.float64] | None
     """(2, 6): frequencies in Hz and phases of the camera's displacement and turn."""
 
@@ -57,7 +58,7 @@ class Distractors:
             rng.permutation([0.95, 0.15, rng.uniform(0.1, 0.9)]),
             rng.uniform(0.1, 0.4, 3),
             rng.uniform(0.0, 2.0 * np.pi, 3),
-            rng.uniform(-0.2, 0.2, 3),
+            rng.uniform([-0.15, 0.05, -0.3], [0.15, 0.2, 0.0]),
         ])  # fmt: skip
         sway = np.stack([rng.uniform(0.3, 1.5, 6), rng.uniform(0.0, 2.0 * np.pi, 6)])
         return Distractors(
@@ -104,11 +105,12 @@ class Distractors:
             return
         colour, frequencies, phases, centre = self.ball
         camera = scene.camera[0]
-        # Beyond the middle of the scene as the camera sees it, a little up.
-        ahead = np.array(camera.forward, dtype=np.float64)
-        depth = float(np.dot(model.stat.center - np.array(camera.pos), ahead))
-        place = np.array(camera.pos) + ahead * max(depth, 0.5) * 1.25
-        place = place + centre + 0.3 * np.sin(2.0 * np.pi * frequencies * time + phases)
+        # About as far as the middle of the scene, and within the picture.
+        ahead, up = np.array(camera.forward), np.array(camera.up)
+        depth = max(float(np.dot(model.stat.center - np.array(camera.pos), ahead)), 0.5)
+        way = centre + 0.1 * np.sin(2.0 * np.pi * frequencies * time + phases)
+        directions = np.stack([np.cross(ahead, up), up, ahead])
+        place = np.array(camera.pos) + depth * (ahead + way @ directions)
         mujoco.mjv_initGeom(
             scene.geoms[scene.ngeom],
             mujoco.mjtGeom.mjGEOM_SPHERE,

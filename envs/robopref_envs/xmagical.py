@@ -123,8 +123,9 @@ class _Scene(base_env.BaseEnv):  # type: ignore[misc, name-defined]  # untyped p
 
     @property
     def bodies(self) -> list[Any]:
-        """All that moves."""
-        return list(self._space.bodies)
+        """All that moves, in one order (the space's own is that of a set)."""
+        blocks = [block.shape_body for block in self.blocks]
+        return [self._robot.body, self._robot.control_body, *self._robot.extra_bodies, *blocks]
 
     def move(self, action: NDArray[np.float64]) -> None:
         """One step of physics."""
