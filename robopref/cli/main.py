@@ -31,6 +31,7 @@ COMMANDS = {
     "train-reward": ("robopref.cli.train_reward", "learn a reward from preferences"),
     "train": ("robopref.cli.train", "train a policy on a dataset"),
     "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),
+    "hil": ("robopref.cli.hil", "a person corrects a robot while it learns"),
     "demo": ("robopref.cli.demo", "the whole way, from one task's labels to another's policy"),
     "doctor": ("robopref.cli.doctor", "check this machine: packages, rendering, devices, disk"),
     "data": ("robopref.cli.data", "describe, check and convert dataset files"),

@@ -74,10 +74,14 @@ class ReplayBuffer:
         """What is learned from: the true rewards, until `relabel` puts others there."""
         self.terminated = torch.zeros(rows, dtype=torch.bool, device=device)
         self.success = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.intervened = torch.zeros(rows, dtype=torch.bool, device=device)
+        """Steps that a person chose: they are drawn with the demonstrations too."""
         self.valid = torch.zeros(rows, dtype=torch.bool, device=device)
         """Rows that hold a whole step."""
         self.capacity = capacity
         self.reward_scale = reward_scale
+        self.corrected = False
+        """Whether a person has chosen any step."""
         self.written = 0
         """Rows written so far, those overwritten included."""
         self.demonstration_rows = torch.zeros(0, dtype=torch.int64, device=device)
@@ -106,6 +110,7 @@ class ReplayBuffer:
         success: bool = False,
         learned_reward: float | None = None,
         images: NDArray[Any] | None = None,
+        intervened: bool = False,
     ) -> None:
         """Adds one step of the episode that `add_reset` started.
 
@@ -117,6 +122,7 @@ class ReplayBuffer:
             success: the environment's flag.
             learned_reward: what is learned from in place of the environment's.
             images: (C, H, W) after the step.
+            intervened: whether a person chose the action.
         """
         row = self.position
         self._put(observation, images)
@@ -126,7 +132,16 @@ class ReplayBuffer:
         self.rewards[row] = (reward - offset) / size if learned_reward is None else learned_reward
         self.terminated[row] = terminated
         self.success[row] = success
+        self.intervened[row] = intervened
+        self.corrected |= intervened
         self.valid[row] = True
+
+    @property
+    def demonstrated(self) -> Tensor:
+        """(P,): rows of the demonstrations, and of the robot's own steps that a person chose."""
+        own = self.valid & self.intervened
+        own[: self.first] = False
+        return torch.cat([self.demonstration_rows, own.nonzero()[:, 0]])
 
     def sample(
         self,
@@ -147,23 +162,21 @@ class ReplayBuffer:
             generator: source of randomness, on the buffer's device.
             discount: of the learner; read for `n_step` above 1 alone.
             n_step: most steps per transition.
-            demonstrations: share of the batch from the demonstrations (RLPD: a half).
+            demonstrations: share of the batch from the demonstrations and from steps that a person
+                chose (RLPD: a half).
 
         Raises:
             InputError: if there is nothing to draw from.
         """
         prior = round(demonstrations * batch_size)
-        if (prior and not len(self.demonstration_rows)) or (
-            prior < batch_size and not self.valid[self.first :].any()
-        ):
+        rows = self.demonstrated if prior and self.corrected else self.demonstration_rows
+        if (prior and not len(rows)) or (prior < batch_size and not self.valid[self.first :].any()):
             raise InputError("replay: nothing to draw from yet; add steps or demonstrations first")
         device = self.valid.device
         parts: list[Tensor] = []
         if prior:
-            chosen = torch.randint(
-                len(self.demonstration_rows), (prior,), generator=generator, device=device
-            )
-            parts.append(self.demonstration_rows[chosen])
+            chosen = torch.randint(len(rows), (prior,), generator=generator, device=device)
+            parts.append(rows[chosen])
         if prior < batch_size:
             parts.append(self._draw(batch_size - prior, generator))
         return self._transitions(torch.cat(parts), discount, n_step)
@@ -216,6 +229,7 @@ class ReplayBuffer:
             for name in self._stored:
                 getattr(self, name)[self.first : self.first + len(tensors[name])] = tensors[name]
             self.written = int(tensors["written"])
+            self.corrected = bool(self.intervened.any())
         except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
             raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
 
@@ -343,5 +357,6 @@ class ReplayBuffer:
 
 
 _STORED = (
-    "observations", "actions", "true_rewards", "rewards", "terminated", "success", "valid"
+    "observations", "actions", "true_rewards", "rewards", "terminated", "success", "intervened",
+    "valid",
 )  # fmt: skip

@@ -1,0 +1,350 @@
+r"""Runs a session in which a person corrects a robot while it learns.
+
+Usage:
+  robopref hil local OPTIONS     robot and learner in one process
+  robopref hil learner OPTIONS   the learner; it waits for actors
+  robopref hil actor OPTIONS     a robot, by the learner's policy, corrected by an operator
+  robopref hil --help            the options
+
+The learner is RLPD: half of every batch comes from demonstrations (dataset=) and from corrections.
+Every step is on the disk before it counts; after a kill the same command with resume= (the learner)
+or the same name= (an actor) goes on. A session ends as session.hdf5, corrections.parquet (each
+takeover as a comparison, for train-reward) and policy/ in the learner's run folder.
+
+Examples:
+  robopref hil local env=metaworld/drawer-close-v3 operator=synthetic steps=3000 name=first
+  robopref hil local env=metaworld/button-press-v3 dataset=demos.hdf5 operator=keyboard
+  robopref hil learner env=metaworld/drawer-close-v3 dataset=demos.hdf5 name=arm
+  robopref hil actor env=metaworld/drawer-close-v3 operator=synthetic acting.rate_hz=20
+  robopref hil learner env=E link.address=0.0.0.0:50051 link.token=T link.certificate=c.pem \
+      link.key=k.pem
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from omegaconf import MISSING
+
+from robopref.cli.config import run
+from robopref.cli.device import chosen_device
+from robopref.cli.runs import run_folder
+from robopref.data.robomimic import load_dataset, save_dataset
+from robopref.environments import environment_options, make_env
+from robopref.errors import InputError
+from robopref.evaluation.rollout import flatten
+from robopref.files import write_json
+from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome, Sender, first_policy
+from robopref.hil.corrections import correction_preferences
+from robopref.hil.learner import LearningConfig, SessionLearner, intervention_rates
+from robopref.hil.link import LinkClient, LinkConfig, LinkServer
+from robopref.hil.log import StepLog
+from robopref.hil.operators import (
+    KeyboardOperator,
+    NoOperator,
+    SyntheticOperator,
+    SyntheticOperatorConfig,
+    Teleoperator,
+)
+from robopref.hil.steps import Steps, ended_at_success
+from robopref.policies.registry import new_policy
+from robopref.policies.rlpd import RLPDConfig
+from robopref.preferences.dataset import save_preferences
+from robopref.processes import one_thread
+from robopref.report.outcomes import outcome_line, outcome_metrics
+from robopref.seeding import numpy_generator
+from robopref.training.evaluated import (
+    RESULT_FILE,
+    EvaluationConfig,
+    load_result,
+    save_and_evaluate,
+)
+from robopref.training.logger import MetricsLogger
+
+OPERATORS = ("none", "synthetic", "keyboard")
+SESSION_FILE, CORRECTIONS_FILE = "session.hdf5", "corrections.parquet"
+LOG_EVERY_S = 5.0
+LEAVE_S = 10.0
+"""How long an actor that ends waits for the learner to have all of its steps."""
+
+
+def _learner_config() -> RLPDConfig:
+    """HIL-SERL's discount, and two critics: a robot's minutes are few, and so are a laptop's."""
+    return RLPDConfig(critics=2, critic_steps=2, discount=0.97, initial_temperature=0.01)
+
+
+@dataclass
+class HilConfig:
+    """Options of `robopref hil`."""
+
+    env: str = MISSING
+    """Gymnasium id of the robot, simulated or not."""
+    horizon: int = 0
+    """Steps of an episode, the environment's own number when 0."""
+    dataset: str = ""
+    """Demonstrations, a robomimic HDF5 file; the learner needs none."""
+    operator: str = "none"
+    """Who corrects: none, synthetic (a scripted person) or keyboard (of the terminal)."""
+    synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
+    """How the scripted person behaves."""
+    rlpd: RLPDConfig = field(default_factory=_learner_config)
+    """The learner."""
+    learning: LearningConfig = field(default_factory=LearningConfig)
+    """How much is learned from how many steps."""
+    acting: ActingConfig = field(default_factory=ActingConfig)
+    """How the robot is driven."""
+    link: LinkConfig = field(default_factory=LinkConfig)
+    """Where the learner listens, for learner and actor."""
+    steps: int = 10_000
+    """Steps after which the session ends, at the end of an episode; 0 for a session that goes on
+    until it is stopped."""
+    segment_steps: int = 15
+    """Most steps on either side of a takeover that are compared."""
+    evaluation: EvaluationConfig = field(
+        default_factory=lambda: EvaluationConfig(episodes=20, episodes_on_the_way=0)
+    )
+    """How the policy is tried, without corrections, when the session has ended."""
+    device: str = "auto"
+    """cpu, cuda, or auto for CUDA where there is one."""
+    resume: str = ""
+    """Folder of a session to go on with."""
+    name: str = ""
+    """Name of the run's folder under runs/hil, the time of day when empty; of an actor, its name
+    too, which is robot when empty."""
+
+    def __post_init__(self) -> None:
+        if self.operator not in OPERATORS:
+            raise InputError(
+                f"operator={self.operator}: no such operator; choose from {', '.join(OPERATORS)}"
+            )
+        if self.steps < 0 or self.horizon < 0 or self.segment_steps < 3:
+            raise InputError(
+                f"steps={self.steps}, horizon={self.horizon}, segment_steps={self.segment_steps}: "
+                "must be at least 0, 0 and 3"
+            )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one of the three."""
+    modes = {"local": local, "learner": learner, "actor": actor}
+    if not arguments or {"-h", "--help"} & set(arguments):
+        run("hil", HilConfig, ["--help"], local)
+        return
+    mode, *rest = arguments
+    if mode not in modes:
+        raise InputError(f"hil {mode}: no such part; choose from {', '.join(modes)}")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    run("hil", HilConfig, rest, modes[mode])
+
+
+def local(config: HilConfig) -> None:
+    """Robot and learner take turns, step by step."""
+    one_thread()
+    env = _environment(config)
+    with run_folder("hil", config.name, config) as folder, _operator(config, env) as operator:
+        session = _session(config, env, folder)
+        # The learner's own file of this actor's steps is the actor's, too.
+        spool = StepLog(folder / "spool" / "robot.steps", *_sizes(env))
+        missing = spool.after(session.open("robot", *_sizes(env)))
+        if missing is not None:
+            session.receive("robot", missing)
+
+        def on_step(step: Steps) -> None:
+            session.receive("robot", step, durable=False)
+            before = session.version
+            while session.learn():
+                pass
+            if session.version != before:
+                robot.offer(session.policy, session.version)
+
+        robot = Actor(env, session.policy, session.version, operator, spool, config.acting, on_step)
+        with MetricsLogger(folder, spool.last) as logger, _stopped_gently() as stop:
+            while not stop and (not config.steps or spool.last < config.steps):
+                outcome = robot.play()
+                told = _told(outcome)
+                print(f"step {spool.last}: {told}", flush=True)
+                logger.log(spool.last, session.take_metrics() | _numbers(outcome))
+        spool.close()
+        _finish(config, session, env, folder)
+    env.close()
+
+
+def learner(config: HilConfig) -> None:
+    """Learns from what actors send, until the session has its steps or is stopped."""
+    one_thread()
+    env = _environment(config)
+    with run_folder("hil", config.name, config) as folder:
+        session = _session(config, env, folder)
+        server = LinkServer(config.link, session)
+        print(f"{folder}: waiting for actors at {config.link.address}", flush=True)
+        with MetricsLogger(folder, session.updates) as logger, _stopped_gently() as stop:
+            last, since, updates = time.monotonic(), session.steps, session.updates
+            while not stop and (not config.steps or session.steps < config.steps):
+                if not session.learn():
+                    time.sleep(0.002)
+                now = time.monotonic()
+                if now - last > LOG_EVERY_S and session.updates > updates:
+                    metrics = session.take_metrics()
+                    metrics["updates_per_second"] = (session.updates - updates) / (now - last)
+                    metrics["steps_per_second"] = (session.steps - since) / (now - last)
+                    logger.log(session.updates, metrics | {"steps": float(session.steps)})
+                    last, since, updates = now, session.steps, session.updates
+        server.stop()
+        _finish(config, session, env, folder)
+    env.close()
+
+
+def actor(config: HilConfig) -> None:
+    """Drives a robot; everything it does is in runs/hil/<name>-actor until the learner has it."""
+    one_thread()
+    env, name = _environment(config), config.name or "robot"
+    client = LinkClient(config.link, name, _sizes(env))
+    policy, version = first_policy(client, timeout_s=30.0)
+    spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *_sizes(env))
+    with _operator(config, env) as operator, _stopped_gently() as stop:
+        robot = Actor(env, policy, version, operator, spool, config.acting)
+        sender = Sender(client, spool, robot.offer)
+        robot.on_step = sender.notice
+        sender.start()
+        while not stop and (not config.steps or spool.last < config.steps):
+            outcome = robot.play()
+            state = "" if sender.connected else ", no learner"
+            print(f"step {spool.last}: {_told(outcome)}{state}", flush=True)
+            if sender.failure:
+                raise InputError(f"the learner refuses: {sender.failure}")
+    complete = sender.finish(LEAVE_S)
+    spool.close()
+    client.close()
+    env.close()
+    late = robot.pace.errors_ms
+    pace = f", late by {np.percentile(late, 99):.1f} ms at most in 99 % of steps" if late else ""
+    print(f"{spool.path}: {spool.last} steps, {sender.stored} of them with the learner{pace}")
+    if not complete:
+        raise InputError(
+            f"{spool.path}: the learner lacks {spool.last - sender.stored} steps; start the actor "
+            "again when it is back, and they are sent"
+        )
+
+
+def _environment(config: HilConfig) -> gymnasium.Env[Any, Any]:
+    env = make_env(config.env, **environment_options(config.horizon))
+    space = env.action_space
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
+    return env
+
+
+def _sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
+    assert env.action_space.shape is not None
+    return len(flatten(env.reset(seed=0)[0])), env.action_space.shape[0]
+
+
+@contextlib.contextmanager
+def _operator(config: HilConfig, env: gymnasium.Env[Any, Any]) -> Iterator[Teleoperator]:
+    if config.operator == "synthetic":
+        rng = numpy_generator(config.acting.seed, "operator")
+        yield SyntheticOperator(config.synthetic, env, rng)
+    elif config.operator == "keyboard":
+        with KeyboardOperator(_sizes(env)[1]) as keyboard:
+            yield keyboard
+    else:
+        yield NoOperator()
+
+
+def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> SessionLearner:
+    demonstrations = load_dataset(config.dataset, images=False) if config.dataset else None
+    device = chosen_device(config.device)
+    policy = new_policy(config.rlpd, *_sizes(env), config.learning.seed, device)
+    if demonstrations is not None:
+        policy.standardizer.fit(demonstrations.flat_observations)
+        if config.acting.end_at_success:
+            demonstrations = ended_at_success(demonstrations)
+    return SessionLearner(policy, config.learning, folder, demonstrations)
+
+
+def _finish(
+    config: HilConfig, session: SessionLearner, env: gymnasium.Env[Any, Any], folder: Path
+) -> None:
+    """Keeps everything and says how good the policy is without corrections."""
+    session.absorb()
+    session.checkpoint()
+    if not session.steps:
+        print(f"{folder}: no step was made")
+        return
+    recorded = replace(session.dataset(), env_args=getattr(env.unwrapped, "env_args", {}))
+    # A session that is gone on with has a file already, which stays until the new one is whole.
+    whole = folder / f"new-{SESSION_FILE}"
+    whole.unlink(missing_ok=True)
+    save_dataset(whole, recorded)
+    whole.replace(folder / SESSION_FILE)
+    dataset = load_dataset(folder / SESSION_FILE)
+    corrected = True
+    try:
+        labels = correction_preferences(dataset, config.segment_steps, datetime.now(UTC))
+        save_preferences(folder / CORRECTIONS_FILE, labels)
+    except InputError:
+        corrected = False
+    options = environment_options(config.horizon)
+    save_and_evaluate(session.policy, config.evaluation, config.env, options, folder)
+    rates = np.concatenate([intervention_rates(steps) for steps in session.session()])
+    metrics = {
+        "steps": session.steps,
+        "session_episodes": len(rates),
+        "updates": session.updates,
+        "intervention_rate": float(np.mean(rates)),
+        "intervention_rate_last_20": float(np.mean(rates[-20:])),
+        "comparisons": len(labels) if corrected else 0,
+    }
+    said = ""
+    if config.evaluation.episodes:
+        metrics |= outcome_metrics(load_result(folder / RESULT_FILE))
+        said = f", {outcome_line(metrics)}"
+    session.close()
+    write_json(folder / "metrics.json", metrics)
+    print(
+        f"{folder}: {session.steps} steps, corrected in {100 * metrics['intervention_rate']:.0f} % "
+        f"of an episode, {100 * metrics['intervention_rate_last_20']:.0f} % in the last 20{said}"
+    )
+
+
+def _told(outcome: EpisodeOutcome) -> str:
+    how = "success" if outcome.success else "no success"
+    share = 100 * outcome.intervened / outcome.steps
+    return f"{how} in {outcome.steps} steps, {share:.0f} % of them by hand"
+
+
+def _numbers(outcome: EpisodeOutcome) -> dict[str, float]:
+    return {
+        "episode/success": float(outcome.success),
+        "episode/steps": float(outcome.steps),
+        "episode/intervention_rate": outcome.intervened / outcome.steps,
+        "episode/takeovers": float(outcome.takeovers),
+    }
+
+
+@contextlib.contextmanager
+def _stopped_gently() -> Iterator[list[int]]:
+    """A list that is filled when the process is told to stop; a second time stops it at once."""
+    told: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        told.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

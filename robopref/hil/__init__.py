@@ -1,0 +1,1 @@
+"""A person corrects a robot while it learns: actor, learner, and what passes between them."""

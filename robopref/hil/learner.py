@@ -1,0 +1,267 @@
+"""The learner of a session: it stores what actors send, learns from it, and hands out weights.
+
+RLPD (Ball et al. 2023, arXiv 2302.02948) as HIL-SERL runs it (Luo et al. 2024, arXiv 2410.21845,
+section 3): half of every batch comes from demonstrations and from the steps that a person chose,
+the other half from all of the robot's own. Steps are on the disk before they are acknowledged; the
+replay is made anew from there after a restart, so that a checkpoint holds the policy alone.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.replay import ReplayBuffer
+from robopref.errors import InputError
+from robopref.hil.log import StepLog
+from robopref.hil.steps import Steps, session_dataset
+from robopref.policies.base import Policy
+from robopref.seeding import torch_generator
+from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
+from robopref.training.offline import check_metrics
+
+STEPS_FOLDER, CHECKPOINTS_FOLDER = "steps", "checkpoints"
+
+
+@dataclass
+class LearningConfig:
+    """How much is learned from how many steps."""
+
+    batch_size: int = 256
+    demonstrations_share: float = 0.5
+    """Share of each batch from demonstrations and corrections."""
+    start_steps: int = 100
+    """Steps of the robot before learning starts."""
+    updates_per_step: float = 1.0
+    """Most updates per step of the robot; 0 for as many as the machine can make."""
+    publish_every: int = 50
+    """Updates between two versions of the weights."""
+    checkpoint_every: int = 2_000
+    """Updates between two checkpoints."""
+    replay_capacity: int = 200_000
+    """Most observations kept in memory; older ones make room."""
+    seed: int = 0
+    """Seed of weights and batches."""
+
+    def __post_init__(self) -> None:
+        least = {"batch_size": 2, "start_steps": 1, "updates_per_step": 0, "publish_every": 1}
+        least |= {"checkpoint_every": 1, "replay_capacity": 2, "seed": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(
+                    f"learning.{name}={getattr(self, name)}: must be at least {minimum}"
+                )
+        if not 0.0 <= self.demonstrations_share <= 1.0:
+            raise InputError(
+                f"learning.demonstrations_share={self.demonstrations_share}: must lie in [0, 1]"
+            )
+
+
+class SessionLearner:
+    """One session's steps, replay and policy. Calls of the network come from other threads."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        config: LearningConfig,
+        folder: Path,
+        demonstrations: TrajectoryDataset | None = None,
+    ) -> None:
+        """Goes on with the session in `folder`, if there is one.
+
+        Raises:
+            InputError: if it holds a session of other sizes or settings.
+        """
+        self.policy, self.config, self.folder = policy, config, folder
+        self._sizes = policy.observation_dim, policy.action_dim
+        self._generator = torch_generator(config.seed, "hil", policy.device)
+        self.replay = ReplayBuffer(
+            config.replay_capacity, *self._sizes, demonstrations, policy.device
+        )
+        self._logs: dict[str, StepLog] = {}
+        self._arrived: collections.deque[tuple[str, Steps]] = collections.deque()
+        self._latest = ""  # actor whose step came last
+        self._lock = threading.Lock()
+        self.steps = 0
+        """Steps of the robot that are in the replay."""
+        settings = {
+            name: value
+            for name, value in dataclasses.asdict(config).items()
+            if name not in ("checkpoint_every", "publish_every")
+        } | {"policy": dataclasses.asdict(policy.config)}
+        self._settings = json.loads(json.dumps(settings))
+        self.updates = restore_checkpoint(
+            folder / CHECKPOINTS_FOLDER, policy, self._generator, self._settings
+        )
+        for path in sorted((folder / STEPS_FOLDER).glob("*.steps")):
+            log = self._log(path.stem)
+            if (steps := log.all()) is not None:
+                self._arrived.append((path.stem, steps))
+        self._metrics: list[dict[str, Tensor]] = []
+        self._published: tuple[int, bytes, str] = (0, b"", "")
+        self._version = 0
+        self.absorb()
+        self.publish()
+
+    @property
+    def version(self) -> int:
+        """Of the newest weights; higher after each restart, too."""
+        return self._version
+
+    def open(self, actor: str, observation_dim: int, action_dim: int) -> int:
+        """See `link.Receiver`."""
+        if (observation_dim, action_dim) != self._sizes:
+            raise InputError(
+                f"actor {actor}: has {observation_dim} observation and {action_dim} action "
+                f"features, the learner {self._sizes[0]} and {self._sizes[1]}; give both the same "
+                "environment"
+            )
+        if not actor or not all(letter.isalnum() or letter in "-_" for letter in actor):
+            raise InputError(f"actor {actor!r}: a name has letters, digits, - and _ only")
+        return self._log(actor).last
+
+    def store(self, actor: str, steps: bytes) -> int:
+        """See `link.Receiver`."""
+        return self.receive(actor, Steps.from_bytes(steps, *self._sizes, f"actor {actor}"))
+
+    def receive(self, actor: str, steps: Steps, durable: bool = True) -> int:
+        """Stores steps and returns the number of the last one; those known are passed over."""
+        log = self._log(actor)
+        with self._lock:
+            before = log.last
+            stored = log.append(steps, durable)
+            new = steps[max(before + 1 - int(steps.sequence[0]), 0) :]
+            if len(new):
+                self._arrived.append((actor, new))
+        return stored
+
+    def weights(self) -> tuple[int, bytes, str]:
+        """See `link.Receiver`."""
+        return self._published
+
+    def absorb(self) -> None:
+        """Takes what has arrived into the replay."""
+        while self._arrived:
+            actor, steps = self._arrived.popleft()
+            for row in range(len(steps)):
+                # Rows of an episode follow each other; another actor's steps are another run.
+                if steps.starts[row] or actor != self._latest:
+                    self.replay.add_reset(steps.observations[row])
+                self._latest = actor
+                self.replay.add_step(
+                    steps.actions[row],
+                    float(steps.rewards[row]),
+                    steps.next_observations[row],
+                    bool(steps.terminated[row]),
+                    bool(steps.success[row]),
+                    intervened=bool(steps.intervened[row]),
+                )
+            self.steps += len(steps)
+
+    def learn(self) -> bool:
+        """Makes one update if one is due, and says whether it did."""
+        self.absorb()
+        config = self.config
+        if self.steps < config.start_steps:
+            return False
+        due = (self.steps - config.start_steps + 1) * config.updates_per_step
+        if config.updates_per_step and self.updates >= due:
+            return False
+        known = len(self.replay.demonstration_rows) or self.replay.corrected
+        share = config.demonstrations_share if known else 0.0
+        size = config.batch_size * self.policy.batches_per_update
+        batch = self.replay.sample(
+            size, self._generator, self.policy.discount, demonstrations=share
+        )
+        self._metrics.append(self.policy.update(batch, self._generator))
+        self.updates += 1
+        if self.updates % config.publish_every == 0:
+            self.publish()
+        if self.updates % config.checkpoint_every == 0:
+            self.checkpoint()
+        return True
+
+    def publish(self) -> None:
+        """Makes the present weights the newest version."""
+        # One above what any step says, so that versions grow over restarts as well.
+        known = max((log.newest_version for log in self._logs.values()), default=0)
+        version = max(self._version, known) + 1
+        description = {
+            "policy": self.policy.name,
+            "observation_dim": self._sizes[0],
+            "action_dim": self._sizes[1],
+            "config": dataclasses.asdict(self.policy.config),
+        }
+        state = {
+            name: value.detach().cpu().contiguous()
+            for name, value in self.policy.state_dict().items()
+        }
+        weights = safetensors.torch.save(state)
+        self._published = (version, weights, json.dumps(description))
+        self._version = version
+
+    def checkpoint(self) -> None:
+        """Keeps the policy as it is."""
+        folder = self.folder / CHECKPOINTS_FOLDER
+        save_checkpoint(folder, self.policy, self._generator, self.updates, self._settings)
+
+    def take_metrics(self) -> dict[str, float]:
+        """Means of the updates since the last call.
+
+        Raises:
+            InputError: if the training diverged.
+        """
+        metrics: dict[str, float] = {}
+        if self._metrics:
+            rows = torch.stack([torch.stack(list(each.values())) for each in self._metrics])
+            means = rows.double().mean(0).tolist()
+            metrics = dict(zip(self._metrics[0], means, strict=True))
+            check_metrics(metrics, self.updates, len(self._metrics))
+            self._metrics = []
+        return metrics
+
+    def session(self) -> list[Steps]:
+        """All steps of each actor.
+
+        Raises:
+            InputError: if there is none yet.
+        """
+        found = [steps for log in self._logs.values() if (steps := log.all()) is not None]
+        if not found:
+            raise InputError(f"{self.folder}: the session has no step yet")
+        return found
+
+    def dataset(self) -> TrajectoryDataset:
+        """The session's episodes."""
+        return session_dataset(self.session(), str(self.folder))
+
+    def close(self) -> None:
+        """Ends the session; its steps are on the disk."""
+        for log in self._logs.values():
+            log.close()
+
+    def _log(self, actor: str) -> StepLog:
+        with self._lock:
+            if actor not in self._logs:
+                path = self.folder / STEPS_FOLDER / f"{actor}.steps"
+                self._logs[actor] = StepLog(path, *self._sizes)
+            return self._logs[actor]
+
+
+def intervention_rates(steps: Steps) -> NDArray[np.float64]:
+    """(E,): share of each episode's steps that a person chose."""
+    bounds = np.flatnonzero(steps.starts)
+    lengths = np.diff([*bounds, len(steps)])
+    rates: NDArray[np.float64] = np.add.reduceat(steps.intervened.astype(float), bounds) / lengths
+    return rates

@@ -1,0 +1,138 @@
+"""An append-only file of steps, which both sides of the network keep.
+
+The actor writes each step there before it is sent, the learner before it is acknowledged. A frame
+is its length, its checksum and its content; what a kill left of a last frame is cut off when the
+file is opened, so a file never holds half a step.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from robopref.errors import InputError
+from robopref.hil.steps import Steps
+
+HEADER = struct.Struct("<II")
+"""Length and CRC-32 of the content."""
+MOST_BYTES = 64 * 2**20
+
+
+class StepLog:
+    """Steps of one actor on disk, in order and each once. Safe to use from several threads."""
+
+    def __init__(self, path: Path, observation_dim: int, action_dim: int) -> None:
+        """Opens the file, makes it when missing, and mends its end.
+
+        Raises:
+            InputError: if it cannot be written, or holds steps of other sizes.
+        """
+        self.path = path
+        self._sizes = observation_dim, action_dim
+        self._lock = threading.Lock()
+        self.last = 0
+        """Sequence number of the last step; 0 when there is none."""
+        self.newest_version = 0
+        """Highest version of the weights that any step was taken with."""
+        self._frames: list[tuple[int, int]] = []  # (first sequence number, place) of each
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a+b")  # noqa: SIM115 - open for as long as the log
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        end = 0
+        for steps, place, following in self._scan():
+            self._frames.append((int(steps.sequence[0]), place))
+            self.last, end = int(steps.sequence[-1]), following
+            self.newest_version = max(self.newest_version, int(steps.version.max()))
+        self._file.truncate(end)
+
+    def append(self, steps: Steps, durable: bool = False) -> int:
+        """Adds what is new of these steps.
+
+        Args:
+            steps: in order; those that are there already are passed over.
+            durable: whether to wait until they are on the disk.
+
+        Returns:
+            The sequence number of the last step that is stored.
+
+        Raises:
+            InputError: if steps between are missing.
+        """
+        with self._lock:
+            first = int(steps.sequence[0])
+            if first > self.last + 1:
+                raise InputError(
+                    f"{self.path.name}: got step {first} after step {self.last}; those between are "
+                    "missing"
+                )
+            new = steps[max(self.last + 1 - first, 0) :]
+            if len(new):
+                content = new.to_bytes()
+                place = self._file.seek(0, os.SEEK_END)
+                self._file.write(HEADER.pack(len(content), zlib.crc32(content)) + content)
+                self._file.flush()
+                self._frames.append((int(new.sequence[0]), place))
+                if durable:
+                    os.fsync(self._file.fileno())
+                self.last = int(new.sequence[-1])
+                self.newest_version = max(self.newest_version, int(new.version.max()))
+            return self.last
+
+    def after(self, sequence: int, most: int = 256) -> Steps | None:
+        """The steps that follow `sequence`, about `most` of them; None when there is none."""
+        with self._lock:
+            if sequence >= self.last:
+                return None
+            index = len(self._frames) - 1
+            while self._frames[index][0] > sequence + 1:
+                index -= 1
+            parts, count = [], 0
+            while index < len(self._frames) and count < most:
+                steps, _ = self._read(self._frames[index][1])
+                assert steps is not None  # was whole when the file was opened
+                parts.append(steps)
+                count += len(steps)
+                index += 1
+            found = Steps.join(parts)
+        return found[sequence + 1 - int(found.sequence[0]) :]
+
+    def all(self) -> Steps | None:
+        """Every step; None when there is none."""
+        return self.after(0, most=self.last)
+
+    def close(self) -> None:
+        """Waits until everything is on the disk."""
+        with self._lock:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def _scan(self) -> Iterator[tuple[Steps, int, int]]:
+        """Frames with their places and those of what follows, up to the first that is not whole."""
+        place = 0
+        while True:
+            steps, following = self._read(place)
+            if steps is None:
+                return
+            yield steps, place, following
+            place = following
+
+    def _read(self, place: int) -> tuple[Steps | None, int]:
+        self._file.seek(place)
+        header = self._file.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return None, place
+        length, checksum = HEADER.unpack(header)
+        if length > MOST_BYTES:
+            return None, place
+        content = self._file.read(length)
+        if len(content) < length or zlib.crc32(content) != checksum:
+            return None, place
+        steps = Steps.from_bytes(content, *self._sizes, str(self.path))
+        return steps, place + HEADER.size + length
