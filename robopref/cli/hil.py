@@ -58,8 +58,9 @@ from robopref.hil.operators import (
     Teleoperator,
 )
 from robopref.hil.steps import Steps, ended_at_success
+from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
-from robopref.policies.rlpd import RLPDConfig
+from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.preferences.dataset import save_preferences
 from robopref.processes import one_thread
 from robopref.report.outcomes import outcome_line, outcome_metrics
@@ -98,8 +99,12 @@ class HilConfig:
     """Who corrects: none, synthetic (a scripted person) or keyboard (of the terminal)."""
     synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
     """How the scripted person behaves."""
+    policy: str = RLPD.name
+    """The learner: rlpd, or behavior_cloning of demonstrations and corrections (HG-DAgger)."""
     rlpd: RLPDConfig = field(default_factory=_learner_config)
-    """The learner."""
+    """Options of policy=rlpd."""
+    behavior_cloning: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
+    """Options of policy=behavior_cloning."""
     learning: LearningConfig = field(default_factory=LearningConfig)
     """How much is learned from how many steps."""
     acting: ActingConfig = field(default_factory=ActingConfig)
@@ -128,6 +133,13 @@ class HilConfig:
             raise InputError(
                 f"operator={self.operator}: no such operator; choose from {', '.join(OPERATORS)}"
             )
+        if self.policy not in (RLPD.name, BehaviorCloning.name):
+            raise InputError(
+                f"policy={self.policy}: no learner of a session; choose {RLPD.name} or "
+                f"{BehaviorCloning.name}"
+            )
+        if self.policy == BehaviorCloning.name:
+            self.learning.demonstrations_share = 1.0  # it clones those alone
         if self.steps < 0 or self.horizon < 0 or self.segment_steps < 3:
             raise InputError(
                 f"steps={self.steps}, horizon={self.horizon}, segment_steps={self.segment_steps}: "
@@ -265,7 +277,8 @@ def _operator(config: HilConfig, env: gymnasium.Env[Any, Any]) -> Iterator[Teleo
 def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> SessionLearner:
     demonstrations = load_dataset(config.dataset, images=False) if config.dataset else None
     device = chosen_device(config.device)
-    policy = new_policy(config.rlpd, *_sizes(env), config.learning.seed, device)
+    settings = getattr(config, config.policy)
+    policy = new_policy(settings, *_sizes(env), config.learning.seed, device)
     if demonstrations is not None:
         policy.standardizer.fit(demonstrations.flat_observations)
         if config.acting.end_at_success:

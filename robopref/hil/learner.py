@@ -43,6 +43,8 @@ class LearningConfig:
     """Share of each batch from demonstrations and corrections."""
     start_steps: int = 100
     """Steps of the robot before learning starts."""
+    pretraining_updates: int = 0
+    """Updates on the demonstrations alone before the first step."""
     updates_per_step: float = 1.0
     """Most updates per step of the robot; 0 for as many as the machine can make."""
     publish_every: int = 50
@@ -56,7 +58,7 @@ class LearningConfig:
 
     def __post_init__(self) -> None:
         least = {"batch_size": 2, "start_steps": 1, "updates_per_step": 0, "publish_every": 1}
-        least |= {"checkpoint_every": 1, "replay_capacity": 2, "seed": 0}
+        least |= {"pretraining_updates": 0, "checkpoint_every": 1, "replay_capacity": 2, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(
@@ -112,6 +114,9 @@ class SessionLearner:
         self._published: tuple[int, bytes, str] = (0, b"", "")
         self._version = 0
         self.absorb()
+        if demonstrations is not None:
+            while self.updates < config.pretraining_updates:
+                self._update(1.0)
         self.publish()
 
     @property
@@ -176,21 +181,26 @@ class SessionLearner:
         if self.steps < config.start_steps:
             return False
         due = (self.steps - config.start_steps + 1) * config.updates_per_step
-        if config.updates_per_step and self.updates >= due:
+        if config.updates_per_step and self.updates >= due + config.pretraining_updates:
             return False
         known = len(self.replay.demonstration_rows) or self.replay.corrected
-        share = config.demonstrations_share if known else 0.0
-        size = config.batch_size * self.policy.batches_per_update
-        batch = self.replay.sample(
-            size, self._generator, self.policy.discount, demonstrations=share
-        )
-        self._metrics.append(self.policy.update(batch, self._generator))
-        self.updates += 1
+        share = config.demonstrations_share
+        if not known and share == 1.0:
+            return False
+        self._update(share if known else 0.0)
         if self.updates % config.publish_every == 0:
             self.publish()
         if self.updates % config.checkpoint_every == 0:
             self.checkpoint()
         return True
+
+    def _update(self, demonstrations: float) -> None:
+        size = self.config.batch_size * self.policy.batches_per_update
+        batch = self.replay.sample(
+            size, self._generator, self.policy.discount, demonstrations=demonstrations
+        )
+        self._metrics.append(self.policy.update(batch, self._generator))
+        self.updates += 1
 
     def publish(self) -> None:
         """Makes the present weights the newest version."""

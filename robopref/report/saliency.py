@@ -124,4 +124,4 @@ def _draw(images: Tensor, maps: list[NDArray[np.float32]], path: Path) -> None:
         axis.set_xticks([])
         axis.set_yticks([])
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+        figure.savefig(temporary, format="png", dpi=90)
