@@ -4,6 +4,7 @@ Usage:
   robopref hil local OPTIONS     robot and learner in one process
   robopref hil learner OPTIONS   the learner; it waits for actors
   robopref hil actor OPTIONS     a robot, by the learner's policy, corrected by an operator
+  robopref hil robot, stop, release   a robot behind a network; robopref hil robot --help
   robopref hil --help            the options
 
 The learner is RLPD: half of every batch comes from demonstrations (dataset=) and from corrections.
@@ -24,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,9 +37,11 @@ import numpy as np
 from gymnasium.spaces import Box
 from omegaconf import MISSING
 
+from robopref.cli import hil_robot
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
+from robopref.cli.stopping import stopped_gently
 from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
@@ -57,6 +59,7 @@ from robopref.hil.operators import (
     SyntheticOperatorConfig,
     Teleoperator,
 )
+from robopref.hil.robot import RemoteRobot
 from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
@@ -86,6 +89,18 @@ def _learner_config() -> RLPDConfig:
 
 
 @dataclass
+class RobotOptions:
+    """Where a robot's server is; see `robopref hil robot`."""
+
+    address: str = ""
+    """Host and port; the environment is driven in the actor's own process when empty."""
+    token: str = ""
+    """As link.token."""
+    certificate: str = ""
+    """As link.certificate."""
+
+
+@dataclass
 class HilConfig:
     """Options of `robopref hil`."""
 
@@ -111,6 +126,9 @@ class HilConfig:
     """How the robot is driven."""
     link: LinkConfig = field(default_factory=LinkConfig)
     """Where the learner listens, for learner and actor."""
+    robot: RobotOptions = field(default_factory=RobotOptions)
+    """A robot behind a network that the actor drives; env= is then what the learner tries the
+    policy in."""
     steps: int = 10_000
     """Steps after which the session ends, at the end of an episode; 0 for a session that goes on
     until it is stopped."""
@@ -150,20 +168,24 @@ class HilConfig:
 def main(arguments: Sequence[str]) -> None:
     """Runs one of the three."""
     modes = {"local": local, "learner": learner, "actor": actor}
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
         run("hil", HilConfig, ["--help"], local)
         return
     mode, *rest = arguments
-    if mode not in modes:
-        raise InputError(f"hil {mode}: no such part; choose from {', '.join(modes)}")
+    if mode not in (*modes, *hil_robot.PARTS):
+        known = ", ".join([*modes, *hil_robot.PARTS])
+        raise InputError(f"hil {mode}: no such part; choose from {known}")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    run("hil", HilConfig, rest, modes[mode])
+    if mode in hil_robot.PARTS:
+        hil_robot.main(mode, rest)
+    else:
+        run("hil", HilConfig, rest, modes[mode])
 
 
 def local(config: HilConfig) -> None:
     """Robot and learner take turns, step by step."""
     one_thread()
-    env = _environment(config)
+    env = _robot(config, "robot")
     with run_folder("hil", config.name, config) as folder, _operator(config, env) as operator:
         session = _session(config, env, folder)
         # The learner's own file of this actor's steps is the actor's, too.
@@ -181,7 +203,7 @@ def local(config: HilConfig) -> None:
                 robot.offer(session.policy, session.version)
 
         robot = Actor(env, session.policy, session.version, operator, spool, config.acting, on_step)
-        with MetricsLogger(folder, spool.last) as logger, _stopped_gently() as stop:
+        with MetricsLogger(folder, spool.last) as logger, stopped_gently() as stop:
             while not stop and (not config.steps or spool.last < config.steps):
                 outcome = robot.play()
                 told = _told(outcome)
@@ -200,7 +222,7 @@ def learner(config: HilConfig) -> None:
         session = _session(config, env, folder)
         server = LinkServer(config.link, session)
         print(f"{folder}: waiting for actors at {config.link.address}", flush=True)
-        with MetricsLogger(folder, session.updates) as logger, _stopped_gently() as stop:
+        with MetricsLogger(folder, session.updates) as logger, stopped_gently() as stop:
             last, since, updates = time.monotonic(), session.steps, session.updates
             while not stop and (not config.steps or session.steps < config.steps):
                 if not session.learn():
@@ -220,11 +242,12 @@ def learner(config: HilConfig) -> None:
 def actor(config: HilConfig) -> None:
     """Drives a robot; everything it does is in runs/hil/<name>-actor until the learner has it."""
     one_thread()
-    env, name = _environment(config), config.name or "robot"
+    name = config.name or "robot"
+    env = _robot(config, name)
     client = LinkClient(config.link, name, _sizes(env))
     policy, version = first_policy(client, timeout_s=30.0)
     spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *_sizes(env))
-    with _operator(config, env) as operator, _stopped_gently() as stop:
+    with _operator(config, env) as operator, stopped_gently() as stop:
         robot = Actor(env, policy, version, operator, spool, config.acting)
         sender = Sender(client, spool, robot.offer)
         robot.on_step = sender.notice
@@ -249,6 +272,13 @@ def actor(config: HilConfig) -> None:
         )
 
 
+def _robot(config: HilConfig, driver: str) -> gymnasium.Env[Any, Any]:
+    """What the actor drives."""
+    if not config.robot.address:
+        return _environment(config)
+    return RemoteRobot(LinkConfig(**vars(config.robot)), driver)
+
+
 def _environment(config: HilConfig) -> gymnasium.Env[Any, Any]:
     env = make_env(config.env, **environment_options(config.horizon))
     space = env.action_space
@@ -266,7 +296,9 @@ def _sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
 def _operator(config: HilConfig, env: gymnasium.Env[Any, Any]) -> Iterator[Teleoperator]:
     if config.operator == "synthetic":
         rng = numpy_generator(config.acting.seed, "operator")
-        yield SyntheticOperator(config.synthetic, env, rng)
+        # An expert reads observations alone; where the robot is remote, its own twin knows how.
+        expert = _environment(config) if config.robot.address else env
+        yield SyntheticOperator(config.synthetic, expert, rng)
     elif config.operator == "keyboard":
         with KeyboardOperator(_sizes(env)[1]) as keyboard:
             yield keyboard
@@ -344,20 +376,3 @@ def _numbers(outcome: EpisodeOutcome) -> dict[str, float]:
         "episode/intervention_rate": outcome.intervened / outcome.steps,
         "episode/takeovers": float(outcome.takeovers),
     }
-
-
-@contextlib.contextmanager
-def _stopped_gently() -> Iterator[list[int]]:
-    """A list that is filled when the process is told to stop; a second time stops it at once."""
-    told: list[int] = []
-
-    def stop(number: int, frame: Any) -> None:
-        told.append(number)
-        signal.signal(number, signal.default_int_handler)
-
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield told
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -136,7 +136,10 @@ class Actor:
             correction = self.operator.read()
             action = proposed if correction is None else np.asarray(correction, np.float32)
             found, reward, terminated, truncated, info = self.env.step(action)
+            if "stopped" in info:  # the robot did not carry it out, so there is no step
+                return outcome
             following, success = flatten(found), bool(info.get("success", False))
+            action = info.get("executed_action", action)  # a robot's limits may have changed it
             if watching:
                 self.operator.watch(found, float(reward), success)  # type: ignore[attr-defined]
             if self.config.end_at_success:

@@ -14,7 +14,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ import grpc
 
 from robopref.errors import InputError
 from robopref.files import existing_file
-from robopref.hil.messages import CALLS, SERVICE
+from robopref.hil.messages import LEARNER, SERVICES
 
 log = logging.getLogger("robopref.hil")
 LEASE_S = 10.0
@@ -98,54 +98,105 @@ class Receiver(Protocol):
         """Of the newest policy."""
 
 
+def listen(
+    config: LinkConfig, service: str, methods: Mapping[str, Callable[[Any, Any], Any]]
+) -> tuple[Any, int]:
+    """Starts a server of one of `SERVICES`.
+
+    Returns:
+        The gRPC server, and its port.
+
+    Raises:
+        InputError: if the address cannot be had, or the certificate is no good.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="link"),
+        maximum_concurrent_rpcs=MOST_CALLS,
+        interceptors=[_TokenCheck(config.token)] if config.token else [],
+        options=[
+            ("grpc.max_receive_message_length", MOST_REQUEST_BYTES),
+            ("grpc.max_send_message_length", MOST_REPLY_BYTES),
+            ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a share
+        ],
+    )
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            method,
+            request_deserializer=SERVICES[service][name][0].FromString,
+            response_serializer=SERVICES[service][name][1].SerializeToString,
+        )
+        for name, method in methods.items()
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    try:
+        if config.certificate:
+            if not config.key:
+                raise InputError("link.key=: a server needs its certificate's private key")
+            files = (config.key, config.certificate)
+            pair = tuple(existing_file(each).read_bytes() for each in files)
+            port = server.add_secure_port(config.address, grpc.ssl_server_credentials([pair]))
+        else:
+            port = server.add_insecure_port(config.address)
+    except RuntimeError as error:
+        raise InputError(
+            f"link.address={config.address}: cannot listen there; is another one running, or the "
+            "certificate no PEM file?"
+        ) from error
+    server.start()
+    return server, int(port)
+
+
+class Caller:
+    """Calls a server of one of `SERVICES`, with a deadline on every call."""
+
+    def __init__(self, config: LinkConfig, service: str) -> None:
+        options = [
+            ("grpc.max_receive_message_length", MOST_REPLY_BYTES),
+            ("grpc.max_send_message_length", MOST_REQUEST_BYTES),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.max_reconnect_backoff_ms", 2_000),
+        ]
+        if config.certificate:
+            root = Path(existing_file(config.certificate)).read_bytes()
+            credentials = grpc.ssl_channel_credentials(root)
+            self._channel = grpc.secure_channel(config.address, credentials, options)
+        else:
+            self._channel = grpc.insecure_channel(config.address, options)
+        self._metadata = [("authorization", f"Bearer {config.token}")] if config.token else []
+        self._requests = {name: request for name, (request, _) in SERVICES[service].items()}
+        self._calls = {
+            name: self._channel.unary_unary(
+                f"/{service}/{name}",
+                request_serializer=request.SerializeToString,
+                response_deserializer=reply.FromString,
+            )
+            for name, (request, reply) in SERVICES[service].items()
+        }
+
+    def call(self, name: str, **values: Any) -> Any:
+        """The reply; raises `grpc.RpcError`."""
+        request = self._requests[name](**values)
+        return self._calls[name](request, timeout=DEADLINE_S, metadata=self._metadata)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+
 class LinkServer:
     """Listens for actors, from its making until `stop`."""
 
     def __init__(self, config: LinkConfig, receiver: Receiver) -> None:
         """
         Raises:
-            InputError: if the address cannot be had, or the certificate is no good.
+            InputError: as `listen`.
         """
         self._receiver = receiver
         self._leases: dict[str, tuple[str, float]] = {}  # actor to its lease and last sign of life
         self._lock = threading.Lock()
-        self._server = grpc.server(
-            ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="link"),
-            maximum_concurrent_rpcs=MOST_CALLS,
-            interceptors=[_TokenCheck(config.token)] if config.token else [],
-            options=[
-                ("grpc.max_receive_message_length", MOST_REQUEST_BYTES),
-                ("grpc.max_send_message_length", MOST_REPLY_BYTES),
-                ("grpc.so_reuseport", 0),  # a second learner on the port is an error, not a share
-            ],
-        )
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                getattr(self, f"_{name.lower()}"),
-                request_deserializer=request.FromString,
-                response_serializer=reply.SerializeToString,
-            )
-            for name, (request, reply) in CALLS.items()
-        }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
-        )
-        try:
-            if config.certificate:
-                if not config.key:
-                    raise InputError("link.key=: the learner needs its certificate's private key")
-                pair = tuple(existing_file(each).read_bytes() for each in
-                             (config.key, config.certificate))  # fmt: skip
-                credentials = grpc.ssl_server_credentials([pair])
-                self.port = self._server.add_secure_port(config.address, credentials)
-            else:
-                self.port = self._server.add_insecure_port(config.address)
-        except RuntimeError as error:
-            raise InputError(
-                f"link.address={config.address}: cannot listen there; is a learner running, or the "
-                "certificate no PEM file?"
-            ) from error
-        self._server.start()
+        methods = {"Open": self._open, "Push": self._push, "Weights": self._weights}
+        self._server, self.port = listen(config, LEARNER, methods)
 
     def stop(self) -> None:
         """Lets running calls end, for a second at most."""
@@ -167,19 +218,23 @@ class LinkServer:
             lease = secrets.token_hex(16)
             self._leases[request.actor] = (lease, time.monotonic())
         log.info("actor %s is connected; %d of its steps are stored", request.actor, stored)
-        return CALLS["Open"][1](lease=lease, stored=stored, version=self._receiver.version)
+        return SERVICES[LEARNER]["Open"][1](
+            lease=lease, stored=stored, version=self._receiver.version
+        )
 
     def _push(self, request: Any, context: grpc.ServicerContext) -> Any:
         actor, stored = self._actor(request.lease, context), 0
         if request.steps:
             with _refusals(context):
                 stored = self._receiver.store(actor, request.steps)
-        return CALLS["Push"][1](stored=stored, version=self._receiver.version)
+        return SERVICES[LEARNER]["Push"][1](stored=stored, version=self._receiver.version)
 
     def _weights(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._actor(request.lease, context)
         version, weights, description = self._receiver.weights()
-        return CALLS["Weights"][1](version=version, weights=weights, description=description)
+        return SERVICES[LEARNER]["Weights"][1](
+            version=version, weights=weights, description=description
+        )
 
     def _actor(self, lease: str, context: grpc.ServicerContext) -> str:
         """Whose lease it is; renews it."""
@@ -228,54 +283,29 @@ class LinkClient:
             sizes: of observation and action.
         """
         self._actor, self._sizes = actor, sizes
-        options = [
-            ("grpc.max_receive_message_length", MOST_REPLY_BYTES),
-            ("grpc.max_send_message_length", MOST_REQUEST_BYTES),
-            ("grpc.keepalive_time_ms", 10_000),
-            ("grpc.keepalive_timeout_ms", 5_000),
-            ("grpc.max_reconnect_backoff_ms", 2_000),
-        ]
-        if config.certificate:
-            root = Path(existing_file(config.certificate)).read_bytes()
-            credentials = grpc.ssl_channel_credentials(root)
-            self._channel = grpc.secure_channel(config.address, credentials, options)
-        else:
-            self._channel = grpc.insecure_channel(config.address, options)
-        self._metadata = [("authorization", f"Bearer {config.token}")] if config.token else []
-        self._calls = {
-            name: self._channel.unary_unary(
-                f"/{SERVICE}/{name}",
-                request_serializer=request.SerializeToString,
-                response_deserializer=reply.FromString,
-            )
-            for name, (request, reply) in CALLS.items()
-        }
+        self._caller = Caller(config, LEARNER)
         self._lease = ""
 
     def open(self) -> tuple[int, int]:
         """The number of the last step that is stored, and the version of the newest policy."""
         sizes = {"observation_dim": self._sizes[0], "action_dim": self._sizes[1]}
-        reply = self._call("Open", actor=self._actor, lease=self._lease, **sizes)
+        reply = self._caller.call("Open", actor=self._actor, lease=self._lease, **sizes)
         self._lease = reply.lease
         return int(reply.stored), int(reply.version)
 
     def push(self, steps: bytes = b"") -> tuple[int, int]:
         """As `open`, once these steps are stored; without any, a sign of life."""
-        reply = self._call("Push", lease=self._lease, steps=steps)
+        reply = self._caller.call("Push", lease=self._lease, steps=steps)
         return int(reply.stored), int(reply.version)
 
     def weights(self) -> tuple[int, bytes, str]:
         """Version, weights and description of the newest policy."""
-        reply = self._call("Weights", lease=self._lease)
+        reply = self._caller.call("Weights", lease=self._lease)
         return int(reply.version), bytes(reply.weights), str(reply.description)
 
     def close(self) -> None:
         """Ends the connection."""
-        self._channel.close()
-
-    def _call(self, name: str, **values: Any) -> Any:
-        request = CALLS[name][0](**values)
-        return self._calls[name](request, timeout=DEADLINE_S, metadata=self._metadata)
+        self._caller.close()
 
 
 def permanent(error: grpc.RpcError) -> str:

@@ -11,15 +11,11 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PACKAGE = "robopref.hil"
-SERVICE = f"{PACKAGE}.Learner"
 _FIELDS: Mapping[str, Mapping[str, str]] = {
     # An actor asks for a lease, or for its own again, and is told what is stored of its steps.
     "OpenRequest": {
-        "actor": "string",
-        "observation_dim": "uint32",
-        "action_dim": "uint32",
-        "lease": "string",
-    },  # fmt: skip
+        "actor": "string", "observation_dim": "uint32", "action_dim": "uint32", "lease": "string",
+    },
     "OpenReply": {"lease": "string", "stored": "uint64", "version": "uint64"},
     # Steps, as safetensors; none for a sign of life.
     "PushRequest": {"lease": "string", "steps": "bytes"},
@@ -27,7 +23,19 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "WeightsRequest": {"lease": "string"},
     # The policy's folder, as safetensors and JSON.
     "WeightsReply": {"version": "uint64", "weights": "bytes", "description": "string"},
-}
+    # What the robot is: JSON, with its limits.
+    "DescribeRequest": {},
+    "DescribeReply": {"description": "string"},
+    # An episode begins; whoever asks drives until it ends, or is silent for too long.
+    "ResetRequest": {"driver": "string", "seed": "uint64"},
+    "ResetReply": {"lease": "string", "state": "bytes"},
+    # One action, as safetensors, and what came of it.
+    "StepRequest": {"lease": "string", "action": "bytes"},
+    "StepReply": {"state": "bytes"},
+    # Emergency stop; no lease is needed for it.
+    "StopRequest": {"reason": "string"},
+    "StopReply": {},
+}  # fmt: skip
 """Message to its fields, numbered from 1 on in this order."""
 
 
@@ -58,9 +66,16 @@ def _messages() -> dict[str, Any]:
 
 MESSAGES = _messages()
 """Name to class."""
-CALLS = {
-    "Open": (MESSAGES["OpenRequest"], MESSAGES["OpenReply"]),
-    "Push": (MESSAGES["PushRequest"], MESSAGES["PushReply"]),
-    "Weights": (MESSAGES["WeightsRequest"], MESSAGES["WeightsReply"]),
-}
+Calls = Mapping[str, tuple[Any, Any]]
 """Call to the classes of request and reply."""
+
+
+def _calls(*names: str) -> Calls:
+    return {name: (MESSAGES[f"{name}Request"], MESSAGES[f"{name}Reply"]) for name in names}
+
+
+LEARNER, ROBOT = f"{PACKAGE}.Learner", f"{PACKAGE}.Robot"
+SERVICES: Mapping[str, Calls] = {
+    LEARNER: _calls("Open", "Push", "Weights"),
+    ROBOT: _calls("Describe", "Reset", "Step", "Stop"),
+}

@@ -177,7 +177,7 @@ def test_addresses_that_others_reach_need_token_and_certificate(address: str, me
 
 
 def test_a_taken_port_is_told(server: LinkServer, receiver: Receiver) -> None:
-    with pytest.raises(InputError, match="cannot listen there; is a learner running"):
+    with pytest.raises(InputError, match="cannot listen there; is another one running"):
         LinkServer(LinkConfig(f"127.0.0.1:{server.port}"), receiver)
 
 

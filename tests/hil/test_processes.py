@@ -69,11 +69,14 @@ def test_a_session_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fly"], "hil fly: no such part; choose from local, learner, actor"),
+        (["fly"], "hil fly: no such part; choose from local, learner, actor, robot"),
         (["local", ENV, "operator=hand"], "operator=hand: no such operator"),
         (["local", ENV, "acting.swap=never"], "choose step or episode"),
         (["local", ENV, "operator=keyboard"], "at least 4 dimensions"),
         (["learner", ENV, "link.address=0.0.0.0:1"], "others can reach it"),
+        (["robot", ENV], "does not start without the box"),
+        (["stop", "link.address=127.0.0.1:9"], "127.0.0.1:9"),
+        (["local", ENV, "robot.address=127.0.0.1:9"], "no robot answers"),
     ],
 )
 def test_wrong_options_are_told(

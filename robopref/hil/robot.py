@@ -1,0 +1,389 @@
+"""A robot behind a network, as an actor drives it: with limits, a watchdog and an emergency stop.
+
+The server moves at its own rate: a command holds until the next one, as on a real arm, and when
+none has come for the watchdog's time the arm stands still until it is reset. Limits apply to
+whatever is commanded, by policy and person alike, and are counted. Here the arm is a simulated one,
+stepped in real time; the way to it is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import gymnasium
+import numpy as np
+import safetensors
+import safetensors.numpy
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from robopref.errors import InputError
+from robopref.evaluation.rollout import flatten
+from robopref.hil.link import Caller, LinkConfig, listen
+from robopref.hil.messages import ROBOT, SERVICES
+
+log = logging.getLogger("robopref.hil")
+EMERGENCY = "emergency stop"
+PATIENCE_S = 60.0
+"""How long a driver waits for a robot's server that does not answer."""
+
+
+@dataclass
+class LimitsConfig:
+    """What the arm may do; none has a default, since a wrong one breaks things."""
+
+    low: list[float] = field(default_factory=list)
+    """Lowest corner of the box that the hand stays in, in metres."""
+    high: list[float] = field(default_factory=list)
+    """Highest corner."""
+    speed: float = 0.0
+    """Fastest that the hand is commanded to move, in metres per second."""
+    step: float = 0.0
+    """Largest change of a command from one step to the next, in the action's unit."""
+    metres_per_action: float = 0.0
+    """How far an action of 1 moves the hand in one step."""
+
+    def __post_init__(self) -> None:
+        self.low, self.high = list(self.low), list(self.high)
+        box = len(self.low) == len(self.high) == 3
+        if not box or not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise InputError(
+                f"limits.low={self.low}, limits.high={self.high}: a robot does not start without "
+                "the box that its hand stays in: two corners of three metres each"
+            )
+        for name in ("speed", "step", "metres_per_action"):
+            if not getattr(self, name) > 0.0:
+                raise InputError(
+                    f"limits.{name}={getattr(self, name)}: a robot does not start without it; give "
+                    "a positive number"
+                )
+
+
+class Limiter:
+    """Brings commands within the limits, and counts how often each had to."""
+
+    def __init__(self, limits: LimitsConfig, rate_hz: float) -> None:
+        self._limits = limits
+        self._farthest = limits.speed / rate_hz / limits.metres_per_action
+        self.counts = {"box": 0, "speed": 0, "step": 0}
+        self._before: NDArray[np.float32] | None = None
+
+    def start(self) -> None:
+        """The arm stands still."""
+        self._before = None
+
+    def allowed(self, action: NDArray[np.float32], hand: NDArray[Any]) -> NDArray[np.float32]:
+        """(A,): the action nearest to this one that keeps all limits.
+
+        Args:
+            action: (A,), the first three of which move the hand.
+            hand: (3,) where it is, in metres.
+        """
+        action = np.clip(action, -1.0, 1.0).astype(np.float32)
+        before = np.zeros_like(action) if self._before is None else self._before
+        stepped = np.clip(action, before - self._limits.step, before + self._limits.step)
+        self.counts["step"] += bool((stepped != action).any())
+        length = float(np.linalg.norm(stepped[:3]))
+        if length > self._farthest:
+            self.counts["speed"] += 1
+            stepped[:3] *= self._farthest / length
+        scale = self._limits.metres_per_action
+        lowest = (np.array(self._limits.low) - hand) / scale
+        highest = (np.array(self._limits.high) - hand) / scale
+        # A hand outside is brought back no faster than the speed allows.
+        inside = np.clip(stepped[:3], lowest, np.maximum(highest, lowest))
+        inside = np.clip(inside, -self._farthest, self._farthest).astype(np.float32)
+        self.counts["box"] += bool((inside != stepped[:3]).any())
+        stepped[:3] = inside
+        self._before = stepped
+        return stepped
+
+
+class RobotServer:
+    """Moves one environment in real time by what its driver commands."""
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        link: LinkConfig,
+        limits: LimitsConfig,
+        rate_hz: float,
+        watchdog_s: float,
+    ) -> None:
+        """
+        Args:
+            env: whose `env_args` name the hand among its `entities`.
+            link: where to listen.
+            limits: of every command.
+            rate_hz: control steps per second.
+            watchdog_s: longest time without a command.
+
+        Raises:
+            InputError: if the environment does not say where the hand is, or the address cannot be
+                had.
+        """
+        if rate_hz <= 0.0 or watchdog_s <= 0.0:
+            raise InputError(f"rate_hz={rate_hz}, watchdog_s={watchdog_s}: must be positive")
+        self._env, self._period, self._watchdog_s = env, 1.0 / rate_hz, watchdog_s
+        self.limiter = Limiter(limits, rate_hz)
+        space, arguments = env.action_space, getattr(env.unwrapped, "env_args", {})
+        hand = arguments.get("entities", {}).get("hand")
+        if hand is None or not isinstance(space, Box):
+            raise InputError("env=: this environment does not say where its hand is (entities)")
+        self._hand, self._action_dim = hand, space.shape[0]
+        self._description = json.dumps({
+            "env_id": arguments["env_name"],
+            "observation_dim": len(flatten(env.reset(seed=0)[0])),
+            "action_dim": self._action_dim,
+            "rate_hz": rate_hz,
+            "watchdog_s": watchdog_s,
+        })  # fmt: skip
+        self._lock = threading.Condition()
+        self._lease, self._driver = "", ""
+        self.stopped = "not reset yet"
+        """Why the arm stands still; empty while it is driven."""
+        self.stops: list[tuple[str, float]] = []
+        """Each stop's reason, and how long after the last command it came, in seconds."""
+        self._command: NDArray[np.float32] = np.zeros(self._action_dim, np.float32)
+        self._commands, self._done = 0, 0  # how many came, and which the latest tick carried out
+        self._heard = time.monotonic()
+        self._found: Any = None
+        self._state = b""
+        self._ending = False
+        methods = {"Describe": self._describe, "Reset": self._reset, "Step": self._step}
+        methods["Stop"] = self._stop
+        self._server, self.port = listen(link, ROBOT, methods)
+        self._thread = threading.Thread(target=self._control, daemon=True, name="control")
+        self._thread.start()
+
+    def stop(self, reason: str) -> None:
+        """The arm stands still from now on; an emergency stop must be released before a reset."""
+        with self._lock:
+            self._hold(reason)
+
+    def close(self) -> None:
+        """Ends the server."""
+        self.stop("the server ends")
+        self._ending = True
+        self._thread.join(2.0)
+        self._server.stop(0.5).wait()
+
+    def _control(self) -> None:
+        due = time.monotonic()
+        while not self._ending:
+            due = max(due + self._period, time.monotonic())
+            with self._lock:
+                if not self.stopped:
+                    if time.monotonic() - self._heard > self._watchdog_s:
+                        self._hold(f"no command for {self._watchdog_s:g} s")
+                    elif self._commands:
+                        self._tick()
+                self._lock.notify_all()
+            # The watchdog looks more often than the arm moves.
+            while (left := due - time.monotonic()) > 0.0:
+                time.sleep(min(left, 0.01))
+                with self._lock:
+                    silent = time.monotonic() - self._heard
+                    if not self.stopped and silent > self._watchdog_s:
+                        self._hold(f"no command for {self._watchdog_s:g} s")
+                        self._lock.notify_all()
+
+    def _tick(self) -> None:
+        done = self._commands
+        action = self.limiter.allowed(self._command, self._hand_position())
+        self._found, reward, terminated, truncated, info = self._env.step(action)
+        self._state = _encoded(
+            observation=flatten(self._found),
+            action=action,
+            reward=np.float32(reward),
+            flags=np.array([terminated, truncated, bool(info.get("success", False))]),
+        )
+        self._done = done
+        if terminated or truncated:
+            self._hold("the episode has ended")
+
+    def _hold(self, reason: str) -> None:
+        if self.stopped in (EMERGENCY, reason):
+            return
+        if not self.stopped:
+            self.stops.append((reason, time.monotonic() - self._heard))
+            log.info("the arm stands still: %s", reason)
+        self.stopped = reason
+        self._command = np.zeros(self._action_dim, np.float32)
+
+    def _hand_position(self) -> NDArray[Any]:
+        key, first = self._hand["key"], int(self._hand["first"])
+        flat = self._found[key] if isinstance(self._found, dict) else self._found
+        position: NDArray[Any] = np.asarray(flat).reshape(-1)[first : first + 3]
+        return position
+
+    def _describe(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return SERVICES[ROBOT]["Describe"][1](description=self._description)
+
+    def _reset(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._lock:
+            if not self.stopped and request.driver != self._driver:
+                context.abort(
+                    grpc.StatusCode.ALREADY_EXISTS, f"{self._driver!r} is driving this robot"
+                )
+            if self.stopped == EMERGENCY:
+                context.abort(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "the emergency stop is on; robopref hil release takes it off",
+                )
+            self._lease, self._driver = secrets.token_hex(16), request.driver
+            self._found, _ = self._env.reset(seed=request.seed)
+            self.limiter.start()
+            self._commands = self._done = 0
+            self._heard, self.stopped = time.monotonic(), ""
+            state = _encoded(observation=flatten(self._found))
+            return SERVICES[ROBOT]["Reset"][1](lease=self._lease, state=state)
+
+    def _step(self, request: Any, context: grpc.ServicerContext) -> Any:
+        action = _decoded(request.action).get("action", np.zeros(0))
+        with self._lock:
+            if request.lease != self._lease:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "somebody else has reset it")
+            if action.shape != (self._action_dim,) or not np.isfinite(action).all():
+                context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"an action has {self._action_dim} finite numbers",
+                )
+            if self.stopped:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.stopped)
+            self._commands += 1
+            own = self._commands
+            self._command, self._heard = action.astype(np.float32), time.monotonic()
+            while self._done < own and not self.stopped:
+                self._lock.wait(1.0)
+            if self._done < own:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.stopped)
+            return SERVICES[ROBOT]["Step"][1](state=self._state)
+
+    def _stop(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._lock:
+            if request.reason:
+                self._hold(EMERGENCY)
+                self.stopped = EMERGENCY
+            elif self.stopped == EMERGENCY:
+                self.stopped = "released; reset it"
+            self._lock.notify_all()
+        return SERVICES[ROBOT]["Stop"][1]()
+
+
+class RemoteRobot(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """A robot behind a `RobotServer` as an environment; the server keeps the time.
+
+    An episode that the server broke off, by its watchdog or an emergency stop, is truncated;
+    `info["stopped"]` says why. A robot that does not answer truncates it too.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, link: LinkConfig, driver: str) -> None:
+        """
+        Args:
+            link: where the robot's server is.
+            driver: who drives.
+
+        Raises:
+            InputError: if it does not answer.
+        """
+        self._caller, self._driver = Caller(link, ROBOT), driver
+        try:
+            self.description = json.loads(self._caller.call("Describe").description)
+        except grpc.RpcError as error:
+            raise InputError(
+                f"robot.address={link.address}: no robot answers ({error.details()}); start "
+                "robopref hil robot first"
+            ) from error
+        self._size = int(self.description["observation_dim"])
+        self.observation_space = Box(-np.inf, np.inf, (self._size,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (int(self.description["action_dim"]),), np.float32)
+        self._lease = ""
+        self._last = np.zeros(self._size, np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode.
+
+        Raises:
+            InputError: if the robot refuses, or does not answer within `PATIENCE_S`.
+        """
+        super().reset(seed=seed)
+        drawn = int(self.np_random.integers(2**31)) if seed is None else seed
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                reply = self._caller.call("Reset", driver=self._driver, seed=drawn)
+                break
+            except grpc.RpcError as error:
+                away = error.code() in (
+                    grpc.StatusCode.UNAVAILABLE,
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                )
+                if not away or time.monotonic() > end:
+                    raise InputError(f"robot: cannot be reset ({error.details()})") from error
+            time.sleep(0.5)
+        self._lease = reply.lease
+        self._last = _decoded(reply.state)["observation"]
+        return self._last, {"success": False}
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Commands one action and waits for the control step that carries it out."""
+        encoded = _encoded(action=np.asarray(action, np.float32))
+        try:
+            reply = self._caller.call("Step", lease=self._lease, action=encoded)
+        except grpc.RpcError as error:
+            reason = error.details() or "no answer"
+            log.warning("the robot stopped: %s", reason)
+            return self._last, 0.0, False, True, {"success": False, "stopped": reason}
+        state = _decoded(reply.state)
+        self._last = state["observation"]
+        terminated, truncated, success = (bool(flag) for flag in state["flags"])
+        info = {"success": success, "executed_action": state["action"]}
+        return self._last, float(state["reward"][0]), terminated, truncated, info
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._caller.close()
+
+
+def emergency_stop(link: LinkConfig, release: bool = False) -> None:
+    """Stops a robot whoever drives it, or lets it be driven again.
+
+    Raises:
+        InputError: if it does not answer.
+    """
+    caller = Caller(link, ROBOT)
+    try:
+        caller.call("Stop", reason="" if release else "asked for")
+    except grpc.RpcError as error:
+        raise InputError(f"robot.address={link.address}: {error.details()}") from error
+    finally:
+        caller.close()
+
+
+def _encoded(**arrays: Any) -> bytes:
+    found: bytes = safetensors.numpy.save(
+        {name: np.atleast_1d(np.asarray(values)) for name, values in arrays.items()}
+    )
+    return found
+
+
+def _decoded(encoded: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        arrays: dict[str, NDArray[Any]] = safetensors.numpy.load(encoded)
+    except (safetensors.SafetensorError, ValueError, KeyError):
+        return {}
+    return arrays
