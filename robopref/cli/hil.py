@@ -27,8 +27,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +39,15 @@ from omegaconf import MISSING
 from robopref.cli import hil_robot
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
+from robopref.cli.hil_outcome import finish, numbers, told
 from robopref.cli.runs import run_folder
 from robopref.cli.stopping import stopped_gently
-from robopref.data.robomimic import load_dataset, save_dataset
+from robopref.data.robomimic import load_dataset
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
-from robopref.files import write_json
-from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome, Sender, first_policy
-from robopref.hil.corrections import correction_preferences
-from robopref.hil.learner import LearningConfig, SessionLearner, intervention_rates
+from robopref.hil.actor import ActingConfig, Actor, Sender, first_policy
+from robopref.hil.learner import LearningConfig, SessionLearner
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer
 from robopref.hil.log import StepLog
 from robopref.hil.operators import (
@@ -64,20 +62,12 @@ from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPD, RLPDConfig
-from robopref.preferences.dataset import save_preferences
 from robopref.processes import one_thread
-from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.seeding import numpy_generator
-from robopref.training.evaluated import (
-    RESULT_FILE,
-    EvaluationConfig,
-    load_result,
-    save_and_evaluate,
-)
+from robopref.training.evaluated import EvaluationConfig
 from robopref.training.logger import MetricsLogger
 
 OPERATORS = ("none", "synthetic", "keyboard")
-SESSION_FILE, CORRECTIONS_FILE = "session.hdf5", "corrections.parquet"
 LOG_EVERY_S = 5.0
 LEAVE_S = 10.0
 """How long an actor that ends waits for the learner to have all of its steps."""
@@ -126,6 +116,8 @@ class HilConfig:
     """How the robot is driven."""
     link: LinkConfig = field(default_factory=LinkConfig)
     """Where the learner listens, for learner and actor."""
+    page: str = ""
+    """Address of the session's page, such as 127.0.0.1:8050; none when empty."""
     robot: RobotOptions = field(default_factory=RobotOptions)
     """A robot behind a network that the actor drives; env= is then what the learner tries the
     policy in."""
@@ -203,14 +195,21 @@ def local(config: HilConfig) -> None:
                 robot.offer(session.policy, session.version)
 
         robot = Actor(env, session.policy, session.version, operator, spool, config.acting, on_step)
-        with MetricsLogger(folder, spool.last) as logger, stopped_gently() as stop:
-            while not stop and (not config.steps or spool.last < config.steps):
+        watch = session.watch
+        with (
+            MetricsLogger(folder, spool.last) as logger,
+            stopped_gently() as stop,
+            _page(config, session),
+        ):
+            while not (stop or watch.ending) and (not config.steps or spool.last < config.steps):
+                if watch.paused:
+                    time.sleep(0.1)
+                    continue
                 outcome = robot.play()
-                told = _told(outcome)
-                print(f"step {spool.last}: {told}", flush=True)
-                logger.log(spool.last, session.take_metrics() | _numbers(outcome))
+                print(f"step {spool.last}: {told(outcome)}", flush=True)
+                logger.log(spool.last, session.take_metrics() | numbers(outcome))
         spool.close()
-        _finish(config, session, env, folder)
+        _end(config, session, env, folder)
     env.close()
 
 
@@ -222,9 +221,15 @@ def learner(config: HilConfig) -> None:
         session = _session(config, env, folder)
         server = LinkServer(config.link, session)
         print(f"{folder}: waiting for actors at {config.link.address}", flush=True)
-        with MetricsLogger(folder, session.updates) as logger, stopped_gently() as stop:
+        with (
+            MetricsLogger(folder, session.updates) as logger,
+            stopped_gently() as stop,
+            _page(config, session),
+        ):
             last, since, updates = time.monotonic(), session.steps, session.updates
-            while not stop and (not config.steps or session.steps < config.steps):
+            while not (stop or session.watch.ending) and (
+                not config.steps or session.steps < config.steps
+            ):
                 if not session.learn():
                     time.sleep(0.002)
                 now = time.monotonic()
@@ -235,7 +240,7 @@ def learner(config: HilConfig) -> None:
                     logger.log(session.updates, metrics | {"steps": float(session.steps)})
                     last, since, updates = now, session.steps, session.updates
         server.stop()
-        _finish(config, session, env, folder)
+        _end(config, session, env, folder)
     env.close()
 
 
@@ -253,9 +258,12 @@ def actor(config: HilConfig) -> None:
         robot.on_step = sender.notice
         sender.start()
         while not stop and (not config.steps or spool.last < config.steps):
+            if client.paused and sender.connected:
+                time.sleep(0.1)
+                continue
             outcome = robot.play()
             state = "" if sender.connected else ", no learner"
-            print(f"step {spool.last}: {_told(outcome)}{state}", flush=True)
+            print(f"step {spool.last}: {told(outcome)}{state}", flush=True)
             if sender.failure:
                 raise InputError(f"the learner refuses: {sender.failure}")
     complete = sender.finish(LEAVE_S)
@@ -270,6 +278,34 @@ def actor(config: HilConfig) -> None:
             f"{spool.path}: the learner lacks {spool.last - sender.stored} steps; start the actor "
             "again when it is back, and they are sent"
         )
+
+
+@contextlib.contextmanager
+def _page(config: HilConfig, session: SessionLearner) -> Iterator[None]:
+    """The session's page, if it is wanted."""
+    if not config.page:
+        yield
+        return
+    try:
+        from robopref.hil.page import serve_page
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"page=: needs the package {error.name}; pip install 'robopref[hil]'"
+        ) from error
+    begun, before = time.monotonic(), session.updates
+
+    def more() -> dict[str, Any]:
+        rate = (session.updates - before) / (time.monotonic() - begun)
+        figures: dict[str, float] = {"steps": session.steps, "updates": session.updates}
+        figures |= {"version": session.version, "updates_per_second": round(rate, 2)}
+        return {"name": session.folder.name, **figures}
+
+    end = serve_page(config.page, session.watch, more)
+    print(f"http://{config.page}: the session's page", flush=True)
+    try:
+        yield
+    finally:
+        end()
 
 
 def _robot(config: HilConfig, driver: str) -> gymnasium.Env[Any, Any]:
@@ -318,61 +354,8 @@ def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> S
     return SessionLearner(policy, config.learning, folder, demonstrations)
 
 
-def _finish(
+def _end(
     config: HilConfig, session: SessionLearner, env: gymnasium.Env[Any, Any], folder: Path
 ) -> None:
-    """Keeps everything and says how good the policy is without corrections."""
-    session.absorb()
-    session.checkpoint()
-    if not session.steps:
-        print(f"{folder}: no step was made")
-        return
-    recorded = replace(session.dataset(), env_args=getattr(env.unwrapped, "env_args", {}))
-    # A session that is gone on with has a file already, which stays until the new one is whole.
-    whole = folder / f"new-{SESSION_FILE}"
-    whole.unlink(missing_ok=True)
-    save_dataset(whole, recorded)
-    whole.replace(folder / SESSION_FILE)
-    dataset = load_dataset(folder / SESSION_FILE)
-    corrected = True
-    try:
-        labels = correction_preferences(dataset, config.segment_steps, datetime.now(UTC))
-        save_preferences(folder / CORRECTIONS_FILE, labels)
-    except InputError:
-        corrected = False
     options = environment_options(config.horizon)
-    save_and_evaluate(session.policy, config.evaluation, config.env, options, folder)
-    rates = np.concatenate([intervention_rates(steps) for steps in session.session()])
-    metrics = {
-        "steps": session.steps,
-        "session_episodes": len(rates),
-        "updates": session.updates,
-        "intervention_rate": float(np.mean(rates)),
-        "intervention_rate_last_20": float(np.mean(rates[-20:])),
-        "comparisons": len(labels) if corrected else 0,
-    }
-    said = ""
-    if config.evaluation.episodes:
-        metrics |= outcome_metrics(load_result(folder / RESULT_FILE))
-        said = f", {outcome_line(metrics)}"
-    session.close()
-    write_json(folder / "metrics.json", metrics)
-    print(
-        f"{folder}: {session.steps} steps, corrected in {100 * metrics['intervention_rate']:.0f} % "
-        f"of an episode, {100 * metrics['intervention_rate_last_20']:.0f} % in the last 20{said}"
-    )
-
-
-def _told(outcome: EpisodeOutcome) -> str:
-    how = "success" if outcome.success else "no success"
-    share = 100 * outcome.intervened / outcome.steps
-    return f"{how} in {outcome.steps} steps, {share:.0f} % of them by hand"
-
-
-def _numbers(outcome: EpisodeOutcome) -> dict[str, float]:
-    return {
-        "episode/success": float(outcome.success),
-        "episode/steps": float(outcome.steps),
-        "episode/intervention_rate": outcome.intervened / outcome.steps,
-        "episode/takeovers": float(outcome.takeovers),
-    }
+    finish(session, env, config.env, options, config.segment_steps, config.evaluation, folder)

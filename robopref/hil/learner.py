@@ -26,6 +26,7 @@ from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.hil.log import StepLog
 from robopref.hil.steps import Steps, session_dataset
+from robopref.hil.watch import Watch
 from robopref.policies.base import Policy
 from robopref.seeding import torch_generator
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -95,6 +96,8 @@ class SessionLearner:
         self._arrived: collections.deque[tuple[str, Steps]] = collections.deque()
         self._latest = ""  # actor whose step came last
         self._lock = threading.Lock()
+        self.watch = Watch()
+        """What the session's page shows."""
         self.steps = 0
         """Steps of the robot that are in the replay."""
         settings = {
@@ -151,6 +154,15 @@ class SessionLearner:
                 self._arrived.append((actor, new))
         return stored
 
+    def alive(self, actor: str) -> None:
+        """See `link.Receiver`."""
+        self.watch.alive(actor)
+
+    @property
+    def paused(self) -> bool:
+        """See `link.Receiver`."""
+        return self.watch.paused
+
     def weights(self) -> tuple[int, bytes, str]:
         """See `link.Receiver`."""
         return self._published
@@ -159,6 +171,7 @@ class SessionLearner:
         """Takes what has arrived into the replay."""
         while self._arrived:
             actor, steps = self._arrived.popleft()
+            self.watch.see(actor, steps)
             for row in range(len(steps)):
                 # Rows of an episode follow each other; another actor's steps are another run.
                 if steps.starts[row] or actor != self._latest:

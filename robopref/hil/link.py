@@ -93,9 +93,16 @@ class Receiver(Protocol):
     def weights(self) -> tuple[int, bytes, str]:
         """Version, weights and description of the newest policy."""
 
+    def alive(self, actor: str) -> None:
+        """A sign of life."""
+
     @property
     def version(self) -> int:
         """Of the newest policy."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether robots are to wait before their next episode."""
 
 
 def listen(
@@ -224,10 +231,13 @@ class LinkServer:
 
     def _push(self, request: Any, context: grpc.ServicerContext) -> Any:
         actor, stored = self._actor(request.lease, context), 0
+        self._receiver.alive(actor)
         if request.steps:
             with _refusals(context):
                 stored = self._receiver.store(actor, request.steps)
-        return SERVICES[LEARNER]["Push"][1](stored=stored, version=self._receiver.version)
+        return SERVICES[LEARNER]["Push"][1](
+            stored=stored, version=self._receiver.version, paused=self._receiver.paused
+        )
 
     def _weights(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._actor(request.lease, context)
@@ -285,6 +295,8 @@ class LinkClient:
         self._actor, self._sizes = actor, sizes
         self._caller = Caller(config, LEARNER)
         self._lease = ""
+        self.paused = False
+        """Whether the learner asked, with its last answer, to wait before the next episode."""
 
     def open(self) -> tuple[int, int]:
         """The number of the last step that is stored, and the version of the newest policy."""
@@ -296,6 +308,7 @@ class LinkClient:
     def push(self, steps: bytes = b"") -> tuple[int, int]:
         """As `open`, once these steps are stored; without any, a sign of life."""
         reply = self._caller.call("Push", lease=self._lease, steps=steps)
+        self.paused = bool(reply.paused)
         return int(reply.stored), int(reply.version)
 
     def weights(self) -> tuple[int, bytes, str]:

@@ -19,7 +19,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "OpenReply": {"lease": "string", "stored": "uint64", "version": "uint64"},
     # Steps, as safetensors; none for a sign of life.
     "PushRequest": {"lease": "string", "steps": "bytes"},
-    "PushReply": {"stored": "uint64", "version": "uint64"},
+    "PushReply": {"stored": "uint64", "version": "uint64", "paused": "bool"},
     "WeightsRequest": {"lease": "string"},
     # The policy's folder, as safetensors and JSON.
     "WeightsReply": {"version": "uint64", "weights": "bytes", "description": "string"},
@@ -44,6 +44,7 @@ def _messages() -> dict[str, Any]:
     kinds = {
         "string": types.TYPE_STRING,
         "bytes": types.TYPE_BYTES,
+        "bool": types.TYPE_BOOL,
         "uint32": types.TYPE_UINT32,
         "uint64": types.TYPE_UINT64,
     }

@@ -25,6 +25,10 @@ class Receiver:
     """Keeps steps as the learner does, without learning."""
 
     version = 0
+    paused = False
+
+    def alive(self, actor: str) -> None:
+        pass
 
     def __init__(self, folder: Path) -> None:
         self.log = StepLog(folder / "learner.steps", *SIZES)
