@@ -22,7 +22,7 @@ LAYERS = (
     ("evaluation",),
     ("training",),
     ("report",),
-    ("label",),
+    ("hil", "label"),
     ("cli",),
 )
 """Packages of robopref, leaves first: each imports from its own layer and those before it."""

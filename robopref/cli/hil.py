@@ -79,18 +79,6 @@ def _learner_config() -> RLPDConfig:
 
 
 @dataclass
-class RobotOptions:
-    """Where a robot's server is; see `robopref hil robot`."""
-
-    address: str = ""
-    """Host and port; the environment is driven in the actor's own process when empty."""
-    token: str = ""
-    """As link.token."""
-    certificate: str = ""
-    """As link.certificate."""
-
-
-@dataclass
 class HilConfig:
     """Options of `robopref hil`."""
 
@@ -118,9 +106,9 @@ class HilConfig:
     """Where the learner listens, for learner and actor."""
     page: str = ""
     """Address of the session's page, such as 127.0.0.1:8050; none when empty."""
-    robot: RobotOptions = field(default_factory=RobotOptions)
-    """A robot behind a network that the actor drives; env= is then what the learner tries the
-    policy in."""
+    robot: LinkConfig = field(default_factory=lambda: LinkConfig(""))
+    """A robot behind a network that the actor drives, if it has an address; env= is then what the
+    learner tries the policy in."""
     steps: int = 10_000
     """Steps after which the session ends, at the end of an episode; 0 for a session that goes on
     until it is stopped."""
@@ -312,7 +300,7 @@ def _robot(config: HilConfig, driver: str) -> gymnasium.Env[Any, Any]:
     """What the actor drives."""
     if not config.robot.address:
         return _environment(config)
-    return RemoteRobot(LinkConfig(**vars(config.robot)), driver)
+    return RemoteRobot(config.robot, driver)
 
 
 def _environment(config: HilConfig) -> gymnasium.Env[Any, Any]:

@@ -32,22 +32,6 @@ ADDRESS = "127.0.0.1:50052"
 
 
 @dataclass
-class LimitsOptions:
-    """Options of `limits`, which are checked when the robot is to start."""
-
-    low: list[float] = field(default_factory=list)
-    """Lowest corner of the box that the hand stays in, in metres."""
-    high: list[float] = field(default_factory=list)
-    """Highest corner."""
-    speed: float = 0.0
-    """Fastest commanded motion of the hand in metres per second."""
-    step: float = 0.0
-    """Largest change of a command from one step to the next, in the action's unit."""
-    metres_per_action: float = 0.0
-    """How far an action of 1 moves the hand in one step."""
-
-
-@dataclass
 class HilRobotConfig:
     """Options of `robopref hil robot`, `stop` and `release`."""
 
@@ -55,7 +39,7 @@ class HilRobotConfig:
     """Gymnasium id of the simulated arm."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
-    limits: LimitsOptions = field(default_factory=LimitsOptions)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What the arm may do."""
     rate_hz: float = 20.0
     """Control steps per second."""
@@ -70,9 +54,9 @@ def robot(config: HilRobotConfig) -> None:
     one_thread()
     if not config.env:
         raise InputError("env=: must be given, such as metaworld/drawer-open-v3")
-    limits = LimitsConfig(**vars(config.limits))
+    config.limits.check()
     env = make_env(config.env, **environment_options(config.horizon))
-    server = RobotServer(env, config.link, limits, config.rate_hz, config.watchdog_s)
+    server = RobotServer(env, config.link, config.limits, config.rate_hz, config.watchdog_s)
     print(
         f"{config.env}: at {config.link.address}, {config.rate_hz:g} steps per second", flush=True
     )

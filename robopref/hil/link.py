@@ -52,6 +52,8 @@ class LinkConfig:
     """PEM file of its private key, for the learner alone."""
 
     def __post_init__(self) -> None:
+        if not self.address:
+            return  # nowhere: what it would be for is not wanted
         host, colon, port = self.address.rpartition(":")
         if not colon or not port.isdigit() or not host:
             raise InputError(f"link.address={self.address}: must be host:port")

@@ -37,7 +37,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class LimitsConfig:
-    """What the arm may do; none has a default, since a wrong one breaks things."""
+    """What the arm may do; it starts with none of the defaults, since a wrong one breaks things."""
 
     low: list[float] = field(default_factory=list)
     """Lowest corner of the box that the hand stays in, in metres."""
@@ -50,8 +50,8 @@ class LimitsConfig:
     metres_per_action: float = 0.0
     """How far an action of 1 moves the hand in one step."""
 
-    def __post_init__(self) -> None:
-        self.low, self.high = list(self.low), list(self.high)
+    def check(self) -> None:
+        """Raises `InputError` unless all are given; a robot does not start without."""
         box = len(self.low) == len(self.high) == 3
         if not box or not all(a < b for a, b in zip(self.low, self.high, strict=True)):
             raise InputError(
@@ -70,6 +70,7 @@ class Limiter:
     """Brings commands within the limits, and counts how often each had to."""
 
     def __init__(self, limits: LimitsConfig, rate_hz: float) -> None:
+        limits.check()
         self._limits = limits
         self._farthest = limits.speed / rate_hz / limits.metres_per_action
         self.counts = {"box": 0, "speed": 0, "step": 0}

@@ -37,6 +37,8 @@ def test_label_then_learn(capsys):
         learn = ["train-reward", DATA, "preferences=a.parquet", test, "reward.epochs=2"]
         if reward == "groups":
             learn.append("reward.groups=1")  # there is one annotator
+        if reward == "rapl":
+            learn.append("reward.encoder=")  # there are no images
         assert cli.main([*learn, f"reward={reward}", f"name={reward}"]) == 0, capsys.readouterr()
         folder = Path("runs/train-reward") / reward
         assert load_reward(folder / "reward").name == reward

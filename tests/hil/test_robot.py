@@ -72,7 +72,7 @@ def forward(speed: float = 1.0) -> Any:
 def test_a_robot_does_not_start_without_limits(missing: str, message: str) -> None:
     given = {name: value for name, value in LIMITS.items() if name != missing}
     with pytest.raises(InputError, match=message):
-        LimitsConfig(**given)  # type: ignore[arg-type]
+        LimitsConfig(**given).check()  # type: ignore[arg-type]
 
 
 def test_limits_are_kept_and_counted() -> None:
