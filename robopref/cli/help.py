@@ -36,7 +36,7 @@ def _option_lines(schema: type, defaults: Any, configs: Path, prefix: str) -> It
         default = _default(field)
         chosen = defaults.get(field.name, default)
         if dataclasses.is_dataclass(default):
-            nested = {} if chosen is default else chosen
+            nested = vars(default) | ({} if chosen is default else chosen)
             yield from _option_lines(type(default), nested, configs, f"{prefix}{field.name}.")
             continue
         choices = sorted(file.stem for file in (configs / field.name).glob("*.yaml"))
@@ -64,12 +64,15 @@ def _as_typed(value: Any) -> str:
 
 
 def _field_docstrings(schema: type) -> dict[str, str]:
-    """Field name -> the string literal written under it."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(schema))).body[0]
-    assert isinstance(body, ast.ClassDef)
+    """Field name -> the string literal written under it, in the class or one that it extends."""
     found = {}
-    for field, following in zip(body.body, body.body[1:], strict=False):
-        match field, following:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
-                found[name] = " ".join(text.split())
+    for part in reversed(schema.__mro__):
+        if not dataclasses.is_dataclass(part):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, following in zip(body.body, body.body[1:], strict=False):
+            match field, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
+                    found[name] = " ".join(text.split())
     return found
