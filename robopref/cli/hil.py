@@ -164,6 +164,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def local(config: HilConfig) -> None:
     """Robot and learner take turns, step by step."""
+    if not config.learning.updates_per_step:
+        raise InputError(
+            "learning.updates_per_step=0: as many updates as possible need a learner of their own "
+            "(robopref hil learner); give hil local a number"
+        )
     one_thread()
     env = _robot(config, "robot")
     with run_folder("hil", config.name, config) as folder, _operator(config, env) as operator:
@@ -313,7 +318,11 @@ def _environment(config: HilConfig) -> gymnasium.Env[Any, Any]:
 
 def _sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
     assert env.action_space.shape is not None
-    return len(flatten(env.reset(seed=0)[0])), env.action_space.shape[0]
+    space = env.observation_space
+    # A robot is not to move only because somebody asks how large its observations are.
+    flat = isinstance(space, Box) and len(space.shape) == 1
+    size = space.shape[0] if flat and space.shape else len(flatten(env.reset(seed=0)[0]))
+    return size, env.action_space.shape[0]
 
 
 @contextlib.contextmanager

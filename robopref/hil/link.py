@@ -214,7 +214,7 @@ class LinkServer:
     def _open(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             held, seen = self._leases.get(request.actor, ("", -float("inf")))
-            own = hmac.compare_digest(held, request.lease)
+            own = hmac.compare_digest(held.encode(), request.lease.encode())
             if time.monotonic() - seen < LEASE_S and not own:
                 context.abort(
                     grpc.StatusCode.ALREADY_EXISTS,
@@ -252,7 +252,7 @@ class LinkServer:
         """Whose lease it is; renews it."""
         with self._lock:
             for actor, (own, _) in self._leases.items():
-                if hmac.compare_digest(own, lease):
+                if hmac.compare_digest(own.encode(), lease.encode()):
                     self._leases[actor] = (own, time.monotonic())
                     return actor
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such lease; open anew")

@@ -74,6 +74,7 @@ def test_a_session_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["local", ENV, "acting.swap=never"], "choose step or episode"),
         (["local", ENV, "operator=keyboard"], "at least 4 dimensions"),
         (["learner", ENV, "link.address=0.0.0.0:1"], "others can reach it"),
+        (["local", ENV, "learning.updates_per_step=0"], "need a learner of their own"),
         (["robot", ENV], "does not start without the box"),
         (["stop", "link.address=127.0.0.1:9"], "127.0.0.1:9"),
         (["local", ENV, "robot.address=127.0.0.1:9"], "no robot answers"),
