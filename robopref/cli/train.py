@@ -1,4 +1,4 @@
-"""Trains a policy on a dataset, or in an environment, from true rewards or from a learned reward.
+r"""Trains a policy on a dataset, or in an environment, from true rewards or from a learned reward.
 
 With `env=` the policy acts while it learns; `dataset=` then holds demonstrations, of which half of
 every batch is taken, and `rewards=learned` asks a scripted teacher on the way. The run's folder
@@ -15,7 +15,8 @@ Examples:
   robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
   robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
   robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
-  robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000
+  robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000 \
+      online.demonstrations_share=0.9
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import yaml
 from robopref.cli.config import shipped_folder
 from robopref_envs.demonstrators import BEHAVIOURS
 from robopref_envs.mix import Mix
+from robopref_envs.xmagical_experts import BEHAVIOURS as PUSHERS
 
 PRESETS = sorted((shipped_folder("configs") / "mix").glob("*.yaml"))
 
@@ -34,5 +35,6 @@ def test_noise_is_of_one_distribution_except_for_noisy(rng):
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_presets_are_sound(path):
-    mix = Mix.parse(yaml.safe_load(path.read_text()), BEHAVIOURS)
+    known = PUSHERS if path.stem == "xmagical" else BEHAVIOURS
+    mix = Mix.parse(yaml.safe_load(path.read_text()), known)
     assert sum(mix.shares.values()) == pytest.approx(1.0)

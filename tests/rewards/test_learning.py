@@ -30,8 +30,8 @@ from tests.rewards.problems import NOW, labelled
 @pytest.mark.parametrize("name", sorted(REWARDS))
 def test_the_learned_reward_ranks_rightly(name: str) -> None:
     dataset, preferences = labelled(episodes=60, pairs=300)
-    alone = {"groups": 1} if name == "groups" else {}  # one annotator
-    model = make_reward(REWARDS[name][1](**alone), dataset, seed=0)
+    own = {"groups": {"groups": 1}, "rapl": {"encoder": ""}}  # one annotator; no images
+    model = make_reward(REWARDS[name][1](**own.get(name, {})), dataset, seed=0)
     model.fit(preferences, dataset, seed=0)
     learned = relabel(dataset, model)
     quality = reward_quality(learned, dataset)
