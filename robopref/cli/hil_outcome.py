@@ -10,12 +10,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robopref.data.robomimic import load_dataset, save_dataset
+from robopref.data.robomimic import save_dataset
 from robopref.errors import InputError
 from robopref.files import write_json
 from robopref.hil.actor import EpisodeOutcome
 from robopref.hil.corrections import correction_preferences
 from robopref.hil.learner import SessionLearner, intervention_rates
+from robopref.hil.steps import session_dataset
 from robopref.preferences.dataset import save_preferences
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.training.evaluated import (
@@ -43,13 +44,14 @@ def finish(
     if not session.steps:
         print(f"{folder}: no step was made")
         return
-    recorded = replace(session.dataset(), env_args=getattr(env.unwrapped, "env_args", {}))
+    played = session.session()
+    recorded = session_dataset(played, str(folder))
+    dataset = replace(recorded, env_args=getattr(env.unwrapped, "env_args", {}))
     # A session that is gone on with has a file already, which stays until the new one is whole.
     whole = folder / f"new-{SESSION_FILE}"
     whole.unlink(missing_ok=True)
-    save_dataset(whole, recorded)
+    save_dataset(whole, dataset)
     whole.replace(folder / SESSION_FILE)
-    dataset = load_dataset(folder / SESSION_FILE)
     corrected = True
     try:
         labels = correction_preferences(dataset, segment_steps, datetime.now(UTC))
@@ -57,7 +59,7 @@ def finish(
     except InputError:
         corrected = False
     save_and_evaluate(session.policy, evaluation, env_id, env_kwargs, folder)
-    rates = np.concatenate([intervention_rates(steps) for steps in session.session()])
+    rates = np.concatenate([intervention_rates(steps) for steps in played])
     metrics = {
         "steps": session.steps,
         "session_episodes": len(rates),

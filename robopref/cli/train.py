@@ -38,7 +38,7 @@ from robopref.cli.rewards import TRUE, chosen_rewards
 from robopref.cli.runs import run_folder
 from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import ImageTransitions, camera_images, seen_once
+from robopref.data.images import ImageTransitions, camera_images, features_file, seen_once
 from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
@@ -262,9 +262,8 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     policy = make_policy(settings, data, config.training.seed, device)
     if config.images:
         kept: NDArray[Any] = images
-        if encoder := config.encoder.pretrained.replace("/", "-"):
-            beside = Path(f"{config.dataset}.{dataset.fingerprint}.{encoder}.npy")
-            kept = seen_once(policy.see, images, device, beside)
+        if encoder := config.encoder.pretrained:
+            kept = seen_once(policy.see, images, device, features_file(dataset, encoder))
         batches = ImageTransitions(kept, rows, data)
     if config.policy in FROM_LABELS:
         labels = load_preferences(config.preferences)

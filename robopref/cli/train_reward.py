@@ -127,7 +127,7 @@ def train_reward(config: TrainRewardConfig) -> None:
             most = sorted(looks, key=lambda name: -looks[name])[:LOOKED_AT]
             metrics |= {f"looks_at/{name}": looks[name] for name in most}
         elif isinstance(model, RaplReward):
-            saliency_picture(model, dataset, folder / SALIENCY_FILE)
+            saliency_picture(model, dataset, learned.mean, folder / SALIENCY_FILE)
         write_json(folder / "metrics.json", metrics)
     said = f", {100 * metrics['test/accuracy']:.0f} % of held-out labels right" if test else ""
     print(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.files import atomic_path
 from robopref.structures import TransitionBatch
@@ -63,13 +64,23 @@ def seen_once(
     path: Path,
 ) -> NDArray[Any]:
     """As `seen`, kept in a NumPy file, so that the next run need not look again."""
+    return kept_once(path, len(images), lambda: seen(see, images, device))
+
+
+def features_file(dataset: TrajectoryDataset, encoder: str) -> Path:
+    """Where the features of a dataset's images by an encoder of this name are kept: beside it."""
+    return Path(f"{dataset.source}.{dataset.fingerprint}.{encoder.replace('/', '-')}.npy")
+
+
+def kept_once(path: Path, rows: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """(rows, ...): what `make` gives, from a NumPy file if it holds so many rows of it already."""
     try:
         kept: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError):  # not there yet, or cut off
         kept = np.empty(0)
-    if len(kept) == len(images):
+    if len(kept) == rows:
         return kept
-    kept = seen(see, images, device)
+    kept = make()
     if os.access(path.parent, os.W_OK):
         with atomic_path(path) as temporary:
             np.save(temporary, kept)

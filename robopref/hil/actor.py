@@ -6,7 +6,6 @@ what the learner lacks and fetches new weights; the robot never waits for the ne
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import threading
@@ -216,7 +215,12 @@ class Sender(threading.Thread):
     @property
     def _over(self) -> bool:
         """Whether there is nothing left to do, or no time for it."""
-        return self.stored >= self._log.last or time.monotonic() > self._give_up
+        return self._complete or time.monotonic() > self._give_up
+
+    @property
+    def _complete(self) -> bool:
+        """Whether the learner has every step."""
+        return self.stored >= self._log.last
 
     def _send_all(self) -> None:
         while True:
@@ -227,9 +231,9 @@ class Sender(threading.Thread):
                 return
             else:
                 self._wake.clear()
-                if self._log.after(self.stored) is None:
+                if self._complete:
                     self._wake.wait(SILENCE_S)
-                if self._log.after(self.stored) is not None or self._ending.is_set():
+                if not self._complete or self._ending.is_set():
                     continue
                 _, newest = self._client.push()
             self._fetch(newest)
@@ -246,7 +250,7 @@ class Sender(threading.Thread):
         self._ending.set()
         self._wake.set()
         self.join(timeout_s + DEADLINE_S)
-        return self.stored >= self._log.last
+        return self._complete
 
 
 def received_policy(weights: bytes, description: str) -> Policy:
@@ -256,10 +260,6 @@ def received_policy(weights: bytes, description: str) -> Policy:
         InputError: if that is damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            json.loads(description)
-        except ValueError as error:
-            raise InputError(f"the learner's weights have no description ({error})") from error
         (Path(folder) / "policy.json").write_text(description, encoding="utf-8")
         (Path(folder) / WEIGHTS).write_bytes(weights)
         return load_policy(folder)

@@ -25,8 +25,9 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.hil.log import StepLog
-from robopref.hil.steps import Steps, session_dataset
+from robopref.hil.steps import Steps
 from robopref.hil.watch import Watch
+from robopref.networks.persistence import model_description
 from robopref.policies.base import Policy
 from robopref.seeding import torch_generator
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -220,18 +221,13 @@ class SessionLearner:
         # One above what any step says, so that versions grow over restarts as well.
         known = max((log.newest_version for log in self._logs.values()), default=0)
         version = max(self._version, known) + 1
-        description = {
-            "policy": self.policy.name,
-            "observation_dim": self._sizes[0],
-            "action_dim": self._sizes[1],
-            "config": dataclasses.asdict(self.policy.config),
-        }
         state = {
             name: value.detach().cpu().contiguous()
             for name, value in self.policy.state_dict().items()
         }
         weights = safetensors.torch.save(state)
-        self._published = (version, weights, json.dumps(description))
+        description = json.dumps(model_description(self.policy, "policy"))
+        self._published = (version, weights, description)
         self._version = version
 
     def checkpoint(self) -> None:
@@ -264,10 +260,6 @@ class SessionLearner:
         if not found:
             raise InputError(f"{self.folder}: the session has no step yet")
         return found
-
-    def dataset(self) -> TrajectoryDataset:
-        """The session's episodes."""
-        return session_dataset(self.session(), str(self.folder))
 
     def close(self) -> None:
         """Ends the session; its steps are on the disk."""

@@ -7,6 +7,7 @@ file is opened, so a file never holds half a step.
 
 from __future__ import annotations
 
+import bisect
 import os
 import struct
 import threading
@@ -89,9 +90,7 @@ class StepLog:
         with self._lock:
             if sequence >= self.last:
                 return None
-            index = len(self._frames) - 1
-            while self._frames[index][0] > sequence + 1:
-                index -= 1
+            index = bisect.bisect_right(self._frames, sequence + 1, key=lambda frame: frame[0]) - 1
             parts, count = [], 0
             while index < len(self._frames) and count < most:
                 steps, _ = self._read(self._frames[index][1])

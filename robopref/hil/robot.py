@@ -182,19 +182,21 @@ class RobotServer:
             due = max(due + self._period, time.monotonic())
             with self._lock:
                 if not self.stopped:
-                    if time.monotonic() - self._heard > self._watchdog_s:
-                        self._hold(f"no command for {self._watchdog_s:g} s")
-                    elif self._commands:
+                    self._watch()
+                    if self._commands and not self.stopped:
                         self._tick()
                 self._lock.notify_all()
             # The watchdog looks more often than the arm moves.
             while (left := due - time.monotonic()) > 0.0:
                 time.sleep(min(left, 0.01))
                 with self._lock:
-                    silent = time.monotonic() - self._heard
-                    if not self.stopped and silent > self._watchdog_s:
-                        self._hold(f"no command for {self._watchdog_s:g} s")
-                        self._lock.notify_all()
+                    if not self.stopped:
+                        self._watch()
+
+    def _watch(self) -> None:
+        if time.monotonic() - self._heard > self._watchdog_s:
+            self._hold(f"no command for {self._watchdog_s:g} s")
+            self._lock.notify_all()
 
     def _tick(self) -> None:
         done = self._commands

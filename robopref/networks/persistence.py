@@ -25,15 +25,17 @@ def save_model(model: Any, kind: str, folder: Path) -> None:
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         safetensors.torch.save_file(weights, temporary)
-    write_json(
-        folder / f"{kind}.json",
-        {
-            kind: model.name,
-            "observation_dim": model.observation_dim,
-            "action_dim": model.action_dim,
-            "config": dataclasses.asdict(model.config),
-        },
-    )
+    write_json(folder / f"{kind}.json", model_description(model, kind))
+
+
+def model_description(model: Any, kind: str) -> dict[str, Any]:
+    """Which model it is, its sizes and config: what a saved one has beside its weights."""
+    return {
+        kind: model.name,
+        "observation_dim": model.observation_dim,
+        "action_dim": model.action_dim,
+        "config": dataclasses.asdict(model.config),
+    }
 
 
 def load_weights(model: Any, kind: str, folder: Path) -> None:

@@ -22,7 +22,7 @@ from robopref.data.images import camera_images
 from robopref.files import atomic_path
 from robopref.networks.pretrained import FrozenEncoder
 from robopref.rewards.rapl import RaplReward
-from robopref.rewards.relabel import episode_sums, relabel
+from robopref.rewards.relabel import episode_sums
 
 PARTS = 8
 """Parts of a picture each way that are covered in turn."""
@@ -54,15 +54,18 @@ def occlusion_map(images: Tensor, score: Callable[[Tensor], Tensor]) -> NDArray[
     return maps
 
 
-def saliency_picture(model: RaplReward, dataset: TrajectoryDataset, path: Path) -> None:
+def saliency_picture(
+    model: RaplReward, dataset: TrajectoryDataset, rewards: NDArray[np.float32], path: Path
+) -> None:
     """Draws frames of the best and the worst episode, as seen before and after alignment.
 
     Args:
         model: fitted, with an encoder.
         dataset: as that encoder sees it.
+        rewards: (N,) its rewards by the model.
         path: the PNG file.
     """
-    sums = episode_sums(relabel(dataset, model).mean, dataset)
+    sums = episode_sums(rewards, dataset)
     rows = []
     for episode in (int(sums.argmax()), int(sums.argmin())):
         within = np.linspace(0, dataset.lengths[episode], FRAMES).astype(np.int64)

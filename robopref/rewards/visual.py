@@ -7,7 +7,6 @@ and looked at once: features are kept in a NumPy file beside the dataset's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -19,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import AT_ONCE, camera_images
+from robopref.data.images import AT_ONCE, camera_images, features_file, kept_once
 from robopref.errors import InputError
-from robopref.files import atomic_path
 from robopref.networks.pretrained import FrozenEncoder
 from robopref.structures import Array
 
@@ -61,13 +59,15 @@ def as_seen(
             f"reward.encoder={name}: looks at images, and {dataset.source} has none; collect it "
             "with cameras=, or give reward.encoder= for a reward that looks at the state"
         )
-    path = Path(f"{dataset.source}.{dataset.fingerprint}.{name.replace('/', '-')}.npy")
-    features = _kept(path, len(next(iter(images.values()))))
-    if features is None:
-        features = encoded(images, FrozenEncoder(name).to(torch.device(device)), device)
-        if os.access(path.parent, os.W_OK) and Path(dataset.source).is_file():
-            with atomic_path(path) as temporary:
-                np.save(temporary, features)
+
+    def look() -> NDArray[np.float16]:
+        return encoded(images, FrozenEncoder(name).to(torch.device(device)), device)
+
+    rows = len(next(iter(images.values())))
+    if Path(dataset.source).is_file():
+        features = kept_once(features_file(dataset, name), rows, look)
+    else:
+        features = look()
     values = {each.name: getattr(dataset, each.name) for each in fields(TrajectoryDataset)}
     seen = SeenDataset(**values, features=features)
     seen.__dict__["fingerprint"] = dataset.fingerprint  # images are not hashed again
@@ -83,11 +83,3 @@ def encoded(
         part = camera_images({key: value[start : start + AT_ONCE] for key, value in images.items()})
         parts.append(encoder(torch.from_numpy(part).to(device)).cpu().numpy())
     return np.concatenate(parts)
-
-
-def _kept(path: Path, rows: int) -> NDArray[np.float16] | None:
-    try:
-        kept: NDArray[np.float16] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):  # not there yet, or cut off
-        return None
-    return kept if len(kept) == rows else None
