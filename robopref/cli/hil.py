@@ -47,7 +47,7 @@ from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.hil.actor import ActingConfig, Actor, Sender, first_policy
-from robopref.hil.learner import LearningConfig, SessionLearner
+from robopref.hil.learner import LearningConfig, OwnSteps, SessionLearner
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer
 from robopref.hil.log import StepLog
 from robopref.hil.operators import (
@@ -173,35 +173,29 @@ def local(config: HilConfig) -> None:
     env = _robot(config, "robot")
     with run_folder("hil", config.name, config) as folder, _operator(config, env) as operator:
         session = _session(config, env, folder)
-        # The learner's own file of this actor's steps is the actor's, too.
-        spool = StepLog(folder / "spool" / "robot.steps", *_sizes(env))
-        missing = spool.after(session.open("robot", *_sizes(env)))
-        if missing is not None:
-            session.receive("robot", missing)
+        steps = OwnSteps(session, "robot")
 
         def on_step(step: Steps) -> None:
-            session.receive("robot", step, durable=False)
             before = session.version
             while session.learn():
                 pass
             if session.version != before:
                 robot.offer(session.policy, session.version)
 
-        robot = Actor(env, session.policy, session.version, operator, spool, config.acting, on_step)
+        robot = Actor(env, session.policy, session.version, operator, steps, config.acting, on_step)
         watch = session.watch
         with (
-            MetricsLogger(folder, spool.last) as logger,
+            MetricsLogger(folder, steps.last) as logger,
             stopped_gently() as stop,
             _page(config, session),
         ):
-            while not (stop or watch.ending) and (not config.steps or spool.last < config.steps):
+            while not (stop or watch.ending) and (not config.steps or steps.last < config.steps):
                 if watch.paused:
                     time.sleep(0.1)
                     continue
                 outcome = robot.play()
-                print(f"step {spool.last}: {told(outcome)}", flush=True)
-                logger.log(spool.last, session.take_metrics() | numbers(outcome))
-        spool.close()
+                print(f"step {steps.last}: {told(outcome)}", flush=True)
+                logger.log(steps.last, session.take_metrics() | numbers(outcome))
         _end(config, session, env, folder)
     env.close()
 

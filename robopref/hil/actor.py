@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import gymnasium
@@ -60,6 +60,17 @@ class ActingConfig:
             raise InputError(f"acting.swap={self.swap}: choose {SWAP_STEP} or {SWAP_EPISODE}")
 
 
+class Kept(Protocol):
+    """Where an actor's steps go first: a `StepLog`, or the learner itself in the same process."""
+
+    @property
+    def last(self) -> int:
+        """Sequence number of the last step; 0 when there is none."""
+
+    def append(self, steps: Steps) -> int:
+        """Keeps what is new of these steps, and returns the number of the last one."""
+
+
 @dataclass
 class EpisodeOutcome:
     """What came of one episode."""
@@ -89,7 +100,7 @@ class Actor:
         policy: Policy,
         version: int,
         operator: Teleoperator,
-        steps: StepLog,
+        steps: Kept,
         config: ActingConfig,
         on_step: Callable[[Steps], None] = lambda steps: None,
     ) -> None:

@@ -138,6 +138,10 @@ class SessionLearner:
             )
         if not actor or not all(letter.isalnum() or letter in "-_" for letter in actor):
             raise InputError(f"actor {actor!r}: a name has letters, digits, - and _ only")
+        return self.last(actor)
+
+    def last(self, actor: str) -> int:
+        """The number of the last step that is stored of an actor."""
         return self._log(actor).last
 
     def store(self, actor: str, steps: bytes) -> int:
@@ -272,6 +276,22 @@ class SessionLearner:
                 path = self.folder / STEPS_FOLDER / f"{actor}.steps"
                 self._logs[actor] = StepLog(path, *self._sizes)
             return self._logs[actor]
+
+
+class OwnSteps:
+    """The steps of an actor in the learner's own process: one file for both."""
+
+    def __init__(self, session: SessionLearner, actor: str) -> None:
+        self._session, self._actor = session, actor
+
+    @property
+    def last(self) -> int:
+        """Sequence number of the last step; 0 when there is none."""
+        return self._session.last(self._actor)
+
+    def append(self, steps: Steps) -> int:
+        """Stores them with the learner; the disk is waited for when the session ends."""
+        return self._session.receive(self._actor, steps, durable=False)
 
 
 def intervention_rates(steps: Steps) -> NDArray[np.float64]:
