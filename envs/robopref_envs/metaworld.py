@@ -90,6 +90,8 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.action_space = Box(-1.0, 1.0, (4,), np.float32)
         self._steps = 0
         self._frame_before = np.zeros(18)  # second third of the latest observation
+        self._placed: NDArray[np.float64] | None = None
+        """Goal that `set_state` prepared the scene for, while nothing else has touched it."""
         check_cameras(env.model, (*cameras, camera), f"metaworld/{task}")
         check_distractors(distractors, f"metaworld/{task}")
         self.distractors = tuple(distractors)
@@ -130,7 +132,7 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             self.sawyer.seed(seed)
         if self.distractors:
             self._scene.distractors = Distractors.draw(self.distractors, self.np_random)
-        self._steps = 0
+        self._steps, self._placed = 0, None
         self.sawyer.reset()
         return self._reset_in_place(), {"success": False}
 
@@ -138,7 +140,7 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self, action: NDArray[np.float32]
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Moves one step; actions outside [-1, 1] are clipped."""
-        self._frame_before = self.sawyer._prev_obs
+        self._frame_before, self._placed = self.sawyer._prev_obs, None
         observation, reward, _, _, info = self.sawyer.step(np.clip(action, -1.0, 1.0))
         self._steps += 1
         info["success"] = bool(info["success"])
@@ -162,11 +164,13 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Restores a state of `get_state` and returns its observation."""
         goal_size = len(self.sawyer._random_reset_space.low)
         goal, rest = state[:goal_size], state[goal_size:]
-        # The reset places furniture and goal sites in the model, which the physics state lacks.
-        self.sawyer._freeze_rand_vec, self.sawyer._last_rand_vec = True, goal.copy()
-        self.sawyer.reset_model()
-        self.sawyer._freeze_rand_vec = False
-        self._reset_in_place()
+        if self._placed is None or not np.array_equal(goal, self._placed):
+            # The reset places furniture and goal sites in the model, which the physics state lacks.
+            self.sawyer._freeze_rand_vec, self.sawyer._last_rand_vec = True, goal.copy()
+            self.sawyer.reset_model()
+            self.sawyer._freeze_rand_vec = False
+            self._reset_in_place()
+            self._placed = goal.copy()
         self._steps = int(rest[0])
         self.sawyer.curr_path_length = self._steps
         mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)

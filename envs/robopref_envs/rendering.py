@@ -84,14 +84,15 @@ def _renderer(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
     # Mesa and torch's Triton each bring an LLVM; loaded after Mesa's, Triton's crashes.
     with contextlib.suppress(ImportError):
         importlib.import_module("triton._C.libtriton")
-    samples = model.vis.quality.offsamples
-    model.vis.quality.offsamples = 0
+    quality = model.vis.quality
+    before = quality.offsamples, quality.shadowsize
+    quality.offsamples = quality.shadowsize = 0
     try:
         renderer = mujoco.Renderer(model, size, size)
     except (mujoco.FatalError, AttributeError, ImportError, RuntimeError) as error:
         raise InputError(MISSING_LIBRARY) from error
     finally:
-        model.vis.quality.offsamples = samples
+        quality.offsamples, quality.shadowsize = before
     for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
         renderer.scene.flags[flag] = 0
     return renderer

@@ -17,6 +17,7 @@ Examples:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -70,8 +71,8 @@ class LabelPageConfig:
     preferences: str = ""
     """Parquet file of the labels so far: their pairs are not asked again, and stand first in the
     output."""
-    video_workers: int = 2
-    """Processes that make videos."""
+    video_workers: int = 0
+    """Processes that make videos; 0 for one, or, with people=, as many as there are cores."""
     terminal: bool = False
     """Whether to ask in the terminal instead of serving a page."""
     serve: bool = True
@@ -86,7 +87,7 @@ class LabelPageConfig:
     def __post_init__(self) -> None:
         if not (self.dataset or self.resume):
             raise InputError("label: name a dataset, as in robopref label data.hdf5")
-        least = {"questions": 1, "segment_length": 0, "port": 0, "video_workers": 1, "seed": 0}
+        least = {"questions": 1, "segment_length": 0, "port": 0, "video_workers": 0, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {minimum}")
@@ -113,15 +114,16 @@ def label(config: LabelPageConfig) -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(f"label: needs the package {missing[0]}; pip install 'robopref[label]'")
+    # While the process imports from which those that make videos are forked.
+    from robopref.cli.label_session import hold_session
+
     path = existing_file(config.dataset)
     with run_folder("label", config.name, config) as folder:
         videos = None
-        if config.serve:  # first, since these processes take a while to start
-            videos = VideoCache(path, folder / "videos", config.video_workers)
+        if config.serve:  # before the dataset is read, since they take a while to start
+            workers = config.video_workers or (len(os.sched_getaffinity(0)) if config.people else 1)
+            videos = VideoCache(path, folder / "videos", workers)
         try:
-            # The server is imported while they do.
-            from robopref.cli.label_session import hold_session
-
             said = hold_session(config, path, folder, videos)
         finally:
             if videos is not None:

@@ -14,13 +14,10 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
 from robopref.data.segments import segments_of_length
 from robopref.errors import InputError
-from robopref.label.access import Access
 from robopref.label.export import PREFERENCES, export
 from robopref.label.learner import Learner
 from robopref.label.questions import PAIR, TEXTS, make_questions
-from robopref.label.server import Labelling, create_app
 from robopref.label.store import Store
-from robopref.label.terminal import ask_in_terminal
 from robopref.label.videos import VideoCache
 from robopref.preferences.active import UNIFORM
 from robopref.preferences.dataset import Preferences, check_dataset, load_preferences
@@ -29,9 +26,7 @@ from robopref.seeding import numpy_generator
 
 if TYPE_CHECKING:
     from robopref.cli.label_page import LabelPageConfig
-
-FIRST_VIDEOS_S = 15.0
-"""How long to wait for the first question's videos before the address is shown."""
+    from robopref.label.server import Labelling
 
 
 def hold_session(
@@ -100,12 +95,18 @@ def _ask(
         config.ask.text or TEXTS[PAIR], folder / "learning", config.seed,
     )  # fmt: skip
     try:
+        owner = store.annotator(config.annotator)
+        for question in store.upcoming(owner, 1):
+            videos.prepare(question.pieces)
+        # What asks is imported while the first videos are made.
         if config.terminal:
+            from robopref.label.terminal import ask_in_terminal
+
             ask_in_terminal(store, videos, config.annotator, folder)
         else:
-            owner = store.annotator(config.annotator)
-            for question in store.upcoming(owner, 1):  # so that the page opens with pictures
-                videos.wait(question.pieces, FIRST_VIDEOS_S)
+            from robopref.label.access import Access
+            from robopref.label.server import Labelling
+
             access = Access(store, config.host, config.annotator)
             labelling = Labelling(
                 store, videos, access, path.name, config.instructions, bool(config.certificate),
@@ -118,6 +119,8 @@ def _ask(
 
 def _serve(config: LabelPageConfig, labelling: Labelling) -> None:
     import uvicorn
+
+    from robopref.label.server import create_app
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from robopref.data.dataset import TrajectoryDataset, chosen_filter_keys
-from robopref.data.hdf5 import all_arrays, check_stored, member, open_hdf5, read_array, stored_array
+from robopref.data.hdf5 import all_arrays, check_stored, open_hdf5, read_array, stored_array
 from robopref.errors import InputError
 from robopref.files import atomic_path
 from robopref.structures import Array, Trajectory
@@ -212,11 +212,11 @@ def filter_keys(file: h5py.File) -> dict[str, tuple[int, ...]]:
         return {}
     positions = {name: position for position, name in enumerate(demo_names(file))}
     found = {}
-    for key in member(file, "mask"):
-        members = member(file, f"mask/{key}")
+    for key in file["mask"]:
+        members = file[f"mask/{key}"]
         if not isinstance(members, h5py.Dataset) or members.dtype.kind not in "SO":
             raise InputError(f"{file.filename}: mask/{key} is no list of names; write it again")
-        check_stored(members, f"{file.filename}: mask/{key}")
+        check_stored(members.id, f"{file.filename}: mask/{key}")
         names = [bytes(name).decode() for name in members[()]]
         unknown = [name for name in names if name not in positions]
         if unknown:
@@ -245,7 +245,7 @@ def _chosen(
 
 
 def _demo(file: h5py.File, name: str) -> h5py.Group:
-    demo = member(file, f"data/{name}")
+    demo = file[f"data/{name}"]
     for part in ("actions", "obs"):
         if not isinstance(demo, h5py.Group) or part not in demo:
             raw = isinstance(demo, h5py.Group) and "states" in demo and "actions" in demo
@@ -297,7 +297,7 @@ def _read(
         if np.array_equal(dones, terminated | truncated):
             del others["dones"]  # it says no more than the flags do, from which it is written
     observations = {}
-    for name in member(demo, "obs"):
+    for name in demo["obs"]:
         if not images and stored_array(demo, f"obs/{name}", where).dtype == np.uint8:
             observations[name] = np.zeros((steps + 1, 0), dtype=np.uint8)
             continue

@@ -74,11 +74,15 @@ class Labelling:
     """Pieces that each person may see."""
 
     def shown(self, person: Person, turn: Turn) -> dict[str, Any]:
-        """What the page gets of a turn; its videos and the following ones' are under way."""
+        """What the page gets of a turn; its videos are under way.
+
+        Those of the following questions are made when the page asks for them, which it does as soon
+        as it has the first ones: made at once, they would keep these from being shown.
+        """
         pieces = list(turn.leased.question.pieces) if turn.leased else []
         following = [piece for question in turn.coming for piece in question.pieces]
         self._visible[person.id].update(pieces, following)
-        self.videos.prepare([*pieces, *following])
+        self.videos.prepare(pieces)
         shown = None
         if turn.leased is not None:
             shown = {
@@ -209,12 +213,13 @@ def create_app(labelling: Labelling) -> FastAPI:
         piece = Piece.parse(key)
         if piece is None or not labelling.may_see(who, piece):
             raise HTTPException(404, "no such video")
+        labelling.videos.prepare([piece])
         waited = 0.0
         while (path := _made(labelling, piece)) is None and waited < LONGEST_WAIT_S:
             if labelling.ending():
                 break
-            await asyncio.sleep(0.05)
-            waited += 0.05
+            await asyncio.sleep(0.02)
+            waited += 0.02
         if path is None:
             raise HTTPException(503, "the video is being made; try again")
         return FileResponse(

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
@@ -53,7 +52,7 @@ class Candidates:
     @property
     def probabilities(self) -> Scores:
         """(E, C): by member, that the second segment is preferred."""
-        return np.asarray(expit(self.second - self.first))
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * (self.second - self.first)))
 
 
 Strategy = Callable[[Candidates, int, np.random.Generator], NDArray[np.int64]]

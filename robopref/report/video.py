@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +30,25 @@ def video_speed(env_id: str, env_kwargs: Mapping[str, Any]) -> float | None:
 
 
 def write_mp4(
-    path: Path, frames: NDArray[np.uint8], fps: int = FRAMES_PER_SECOND, preset: str = "slow"
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    fps: int = FRAMES_PER_SECOND,
+    preset: str = "slow",
 ) -> None:
     """Writes H.264 that browsers play, atomically.
 
     Args:
         path: the file.
-        frames: (frames, height, width, 3), height and width even.
+        frames: each (height, width, 3), one or more, height and width even. An iterator may make
+            each while the one before is compressed, in a process of its own.
         fps: frames per second.
         preset: x264's trade of time for size.
     """
     from imageio_ffmpeg import write_frames
 
-    height, width = frames.shape[1:3]
+    remaining = iter(frames)
+    first = next(remaining)
+    height, width = first.shape[:2]
     options = ["-crf", "26", "-preset", preset, "-threads", "1", "-movflags", "+faststart"]
     with atomic_path(path) as temporary:
         writer = write_frames(
@@ -53,10 +61,10 @@ def write_mp4(
             output_params=options,
             ffmpeg_log_level="error",
         )
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
+        with closing(writer):
+            writer.send(None)
+            for frame in chain([first], remaining):
+                writer.send(np.ascontiguousarray(frame))
 
 
 def replay(

@@ -22,10 +22,11 @@ from robopref.label.export import ANSWERS, PREFERENCES, export, preferences_of
 from robopref.label.fit import held_out
 from robopref.label.learner import Learner, is_flat
 from robopref.label.learning import LearningConfig
+from robopref.label.pictures import SIZE, Source, drawn
 from robopref.label.questions import PAIR, TEXTS, Piece, Question, piece_of
 from robopref.label.store import Answer, Store
 from robopref.label.terminal import ask_in_terminal
-from robopref.label.videos import FRAMES, SIZE, Source, VideoCache, drawn, frame_step
+from robopref.label.videos import FRAMES, VideoCache, frame_step
 from robopref.preferences.dataset import load_preferences
 from robopref.preferences.queries import uniform_pairs
 from tests.label.conftest import pairs
@@ -72,13 +73,13 @@ def test_no_answers_are_an_empty_file(dataset: Any, tmp_path: Path) -> None:
 
 def test_drawings_of_recordings_without_pictures(points: Path, dataset: Any) -> None:
     assert [frame_step(length) for length in (1, FRAMES, FRAMES + 1, 500)] == [1, 1, 2, 11]
-    frames = Source(points).frames(Piece(0, 2, 6))  # the toy task cannot render itself
+    frames = np.stack([*Source(points).frames(Piece(0, 2, 6))])  # the toy task cannot render itself
     assert frames.shape == (7, SIZE, SIZE, 3) and frames.dtype == np.uint8
     assert not np.array_equal(frames[0], frames[-1])
     still = drawn(dataset[0], {}, [3, 3])
     np.testing.assert_array_equal(still[0], still[1])
     with pytest.raises(InputError, match="episode 0 has no step 13"):
-        Source(points).frames(Piece(0, 2, 11))
+        next(Source(points).frames(Piece(0, 2, 11)))
 
 
 def test_recorded_pictures_are_shown(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_recorded_pictures_are_shown(tmp_path: Path) -> None:
     collect("toy/point-mass-v0", {"cameras": ["top"]}, {"shares": {"expert": 1.0}}, 2, 0, path,
             workers=1)  # fmt: skip
     seen = load_dataset(path)
-    frames = Source(path).frames(Piece(1, 0, 10))
+    frames = np.stack([*Source(path).frames(Piece(1, 0, 10))])
     expected = cv2.resize(seen[1].observations["top_image"][4], (SIZE, SIZE), interpolation=3)
     np.testing.assert_array_equal(frames[4], expected)
 
@@ -267,7 +268,7 @@ def test_states_without_their_simulator_are_drawn(tmp_path: Path, dataset: Any) 
 
     path = tmp_path / "unknown.hdf5"
     save_dataset(path, replace(dataset, env_args={"env_name": "nobody/knows-v0", "type": 2}))
-    assert Source(path).frames(A).shape == (13, SIZE, SIZE, 3)
+    assert np.stack([*Source(path).frames(A)]).shape == (13, SIZE, SIZE, 3)
 
 
 def test_a_missing_package_is_told_before_anything_is_started(

@@ -18,7 +18,7 @@ import numpy as np
 
 from robopref.data.convert.episodes import FLAT, Recordings, Say, make_episode, say_lost
 from robopref.data.convert.images import decode_all, encode_png, has_png
-from robopref.data.hdf5 import check_stored, member, open_hdf5, read_array
+from robopref.data.hdf5 import check_stored, open_hdf5, read_array
 from robopref.errors import InputError
 from robopref.files import atomic_folder, read_json, write_json
 from robopref.structures import Array, Trajectory
@@ -100,7 +100,7 @@ def _episodes(path: Path, say: Say) -> Iterator[Trajectory]:
     with open_hdf5(path) as file:
         names = [name for name in file if re.fullmatch(r"episode_\d+", name)]
         for name in sorted(names, key=lambda name: int(name.split("_")[1])):
-            yield _read(member(file, name), f"{path}: {name}", say)
+            yield _read(file[name], f"{path}: {name}", say)
 
 
 def _read(group: h5py.Group, where: str, say: Say) -> Trajectory:
@@ -108,7 +108,7 @@ def _read(group: h5py.Group, where: str, say: Say) -> Trajectory:
         if not isinstance(group, h5py.Group) or name not in group:
             raise InputError(f"{where}: has no {name!r}; it is no Minari episode")
     observations = _observations(group, "observations", FLAT, where, say)
-    if not isinstance(member(group, "actions"), h5py.Dataset):
+    if not isinstance(group["actions"], h5py.Dataset):
         raise InputError(f"{where}: actions are a Dict or Tuple; robopref needs one array of them")
     infos = _infos(group["infos"], "", where, say) if "infos" in group else {}
     actions = read_array(group, "actions", where)
@@ -138,7 +138,7 @@ def _observations(
     parent: h5py.Group, key: str, name: str, where: str, say: Say
 ) -> dict[str, Array]:
     """Arrays of an observation space by name; nested names are joined with `_`."""
-    node = member(parent, key)
+    node = parent[key]
     if isinstance(node, h5py.Group):
         prefix = "" if name == FLAT else f"{name}_"
         found: dict[str, Array] = {}
@@ -150,7 +150,7 @@ def _observations(
         values = read_array(parent, key, where)
         contents = [bytes(row) for row in values] if _holds_pictures(values) else None
     elif h5py.check_vlen_dtype(node.dtype) == np.uint8:
-        check_stored(node, f"{where}/{name}")
+        check_stored(node.id, f"{where}/{name}")
         contents = [bytes(row) for row in node[()]]
     else:
         say(f"lost: {name}, which is text")
@@ -168,13 +168,13 @@ def _infos(group: h5py.Group, prefix: str, where: str, say: Say) -> dict[str, Ar
     """Arrays of numbers below `infos`, by path; what is none is passed over."""
     found: dict[str, Array] = {}
     for key in group:
-        node, path = member(group, key), f"{prefix}{key}"
+        node, path = group[key], f"{prefix}{key}"
         if isinstance(node, h5py.Group):
             found |= _infos(node, f"{path}/", where, say)
         elif node.dtype.kind not in "biuf" or not node.ndim:
             say(f"lost: infos/{path}, which is no array of numbers")
         elif path == "states":  # the last one may not have been recorded, so NaN
-            check_stored(node, f"{where}/{path}")
+            check_stored(node.id, f"{where}/{path}")
             found[path] = node[()]
         else:
             found[path] = read_array(group, key, where)

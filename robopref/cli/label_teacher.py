@@ -1,0 +1,148 @@
+"""Labels pairs of segments of a dataset: people in a browser, a scripted teacher, or a ranking.
+
+`robopref label FILE` serves a page on which people compare videos; `robopref label FILE --help` has
+its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward, or, with
+`labeler=heron`, a ranking of factors by importance, which needs no label by hand.
+
+Teachers are those of B-Pref: oracle, mistake, noisy, skip, myopic, equal; every irrationality is
+an option of its own. A teacher that skips pairs leaves fewer labels than pairs, and so do
+pairs that no factor decides.
+
+Examples:
+  robopref label button.hdf5
+  robopref label dataset=button.hdf5 output=button.parquet
+  robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
+  robopref label dataset=button.hdf5 labeler=myopic segment_length=50
+  robopref label dataset=button.hdf5 labeler=heron labeler.ranking=[success,place,reach,energy]
+  robopref label dataset=button.hdf5 strategy=disagreement rewards=runs/train-reward/b/reward \
+    preferences=button.parquet pairs=50 output=more.parquet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from robopref.cli.config import register, run
+from robopref.cli.runs import run_folder
+from robopref.errors import InputError
+from robopref.files import write_json
+from robopref.preferences.active import check_strategy
+from robopref.preferences.hierarchy import HierarchyConfig
+from robopref.preferences.teachers import TEACHERS
+
+HERON, TREE_FILE = "heron", "hierarchy.png"
+
+
+@dataclass
+class LabelConfig:
+    """Options of `robopref label`."""
+
+    dataset: str = MISSING
+    """robomimic HDF5 file; with true rewards for a teacher."""
+    labeler: Any = MISSING
+    """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities; or
+    heron, with labeler.ranking, labeler.margins, labeler.absolute and labeler.functions."""
+    pairs: int = 300
+    """Different pairs to ask about: the budget."""
+    strategy: str = "uniform"
+    """Which pairs: uniform, k_center, or, by a reward so far, disagreement, entropy,
+    mutual_information, thompson or volume_removal."""
+    rewards: str = ""
+    """Folder of the reward so far."""
+    preferences: str = ""
+    """Parquet file of the labels so far: their pairs are not asked again, and stand first in the
+    output."""
+    segment_length: int = 0
+    """Steps of a segment; whole episodes when 0."""
+    seed: int = 0
+    """Seed of the pairs and of the teacher."""
+    annotator: str = MISSING
+    """Name written into every row, the teacher's when not given."""
+    output: str = ""
+    """The Parquet file; preferences.parquet in the run's folder when empty."""
+    name: str = ""
+    """Name of the run's folder under runs/label, the time of day when empty."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("pairs", 1), ("segment_length", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        check_strategy(self.strategy)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command with the given Hydra overrides."""
+    for name, preset in TEACHERS.items():
+        register(f"labeler/{name}", preset)
+    register(f"labeler/{HERON}", HierarchyConfig)
+    run("label", LabelConfig, arguments, label)
+
+
+def label(config: LabelConfig) -> None:
+    """Writes the preferences and says how many there are."""
+    from datetime import UTC, datetime
+
+    from robopref.data.robomimic import load_dataset
+    from robopref.data.segments import segments_of_length
+    from robopref.preferences.dataset import check_dataset, load_preferences, save_preferences
+    from robopref.preferences.hierarchy import hierarchy_labels, in_words
+    from robopref.preferences.teachers import scripted_labels
+    from robopref.report.hierarchy import hierarchy_picture
+    from robopref.rewards.questions import choose_pairs
+    from robopref.rewards.registry import load_reward
+    from robopref.seeding import numpy_generator
+
+    dataset = load_dataset(config.dataset)
+    segments = segments_of_length(dataset, config.segment_length)
+    earlier = load_preferences(config.preferences) if config.preferences else None
+    if earlier is not None:
+        check_dataset(earlier, dataset)
+    pairs = choose_pairs(
+        config.strategy,
+        dataset,
+        segments,
+        config.pairs,
+        numpy_generator(config.seed, "pairs"),
+        load_reward(config.rewards) if config.rewards else None,
+        (earlier.first, earlier.second) if earlier is not None else None,
+    )
+    now, decided = datetime.now(UTC), dict[str, int]()
+    if isinstance(config.labeler, HierarchyConfig):
+        preferences, decided = hierarchy_labels(
+            dataset, pairs, config.labeler, now, annotator=config.annotator
+        )
+        if not len(preferences):
+            raise InputError(
+                f"labeler.ranking={list(decided)}: none of {config.pairs} pairs of "
+                f"{config.dataset} differs by more than the margins; lower labeler.margins or add "
+                "a factor"
+            )
+    else:
+        rng = numpy_generator(config.seed, "teacher")
+        preferences = scripted_labels(
+            dataset, pairs, config.labeler, rng, now, annotator=config.annotator
+        )
+    with run_folder("label", config.name, config) as folder:
+        output = Path(config.output) if config.output else folder / "preferences.parquet"
+        save_preferences(output, earlier.join(preferences) if earlier is not None else preferences)
+        metrics = {
+            "asked": config.pairs,
+            "labelled": len(preferences),
+            "ties": int((preferences.labels == 0.5).sum()),
+            "second_preferred": int((preferences.labels > 0.5).sum()),
+        }
+        if decided:
+            metrics |= {f"decided_by/{name}": count for name, count in decided.items()}
+            hierarchy_picture(decided, config.pairs, folder / TREE_FILE)
+            print("\n".join([*in_words(decided, config.pairs), f"{folder / TREE_FILE}: the tree"]))
+        write_json(folder / "metrics.json", metrics)
+    beside = f", beside {len(earlier)} earlier ones" if earlier is not None else ""
+    print(
+        f"{output}: {len(preferences)} of {config.pairs} pairs labelled by {config.annotator}"
+        + beside
+    )
