@@ -13,6 +13,7 @@ Examples:
   robopref label dataset=button.hdf5 output=button.parquet
   robopref label dataset=button.hdf5 labeler=mistake labeler.mistake=0.2 pairs=300
   robopref label dataset=button.hdf5 labeler=myopic segment_length=50
+  robopref label dataset=button.hdf5 ranking_size=10 pairs=200
   robopref label dataset=button.hdf5 labeler=heron labeler.ranking=[success,place,reach,energy]
   robopref label dataset=button.hdf5 strategy=disagreement rewards=runs/train-reward/b/reward \
     preferences=button.parquet pairs=50 output=more.parquet
@@ -21,19 +22,42 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from robopref.cli.config import register, run
 from robopref.cli.runs import run_folder
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.robomimic import load_dataset
+from robopref.data.segments import segments_of_length
 from robopref.errors import InputError
 from robopref.files import write_json
-from robopref.preferences.active import check_strategy
-from robopref.preferences.hierarchy import HierarchyConfig
-from robopref.preferences.teachers import TEACHERS
+from robopref.preferences.active import UNIFORM, check_strategy
+from robopref.preferences.dataset import (
+    Preferences,
+    check_dataset,
+    load_preferences,
+    save_preferences,
+)
+from robopref.preferences.hierarchy import (
+    HierarchyConfig,
+    hierarchy_answers,
+    hierarchy_labels,
+    in_words,
+)
+from robopref.preferences.queries import Pairs
+from robopref.preferences.ranked_lists import ask_for_lists
+from robopref.preferences.teachers import TEACHERS, scripted_labels, teacher_answers
+from robopref.report.hierarchy import hierarchy_picture
+from robopref.rewards.questions import choose_pairs
+from robopref.rewards.registry import load_reward
+from robopref.seeding import numpy_generator
 
 HERON, TREE_FILE = "heron", "hierarchy.png"
 
@@ -57,6 +81,9 @@ class LabelConfig:
     preferences: str = ""
     """Parquet file of the labels so far: their pairs are not asked again, and stand first in the
     output."""
+    ranking_size: int = 0
+    """Segments of a ranked list, which the teacher is asked for in place of pairs; `pairs` is then
+    the number of comparisons by which it puts new segments into their places. 0 asks pairs."""
     segment_length: int = 0
     """Steps of a segment; whole episodes when 0."""
     seed: int = 0
@@ -69,10 +96,16 @@ class LabelConfig:
     """Name of the run's folder under runs/label, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        for name, least in (("pairs", 1), ("segment_length", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        least = {"pairs": 1, "ranking_size": 0, "segment_length": 0, "seed": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least {minimum}")
         check_strategy(self.strategy)
+        if self.ranking_size and (self.strategy != UNIFORM or self.preferences):
+            raise InputError(
+                f"ranking_size={self.ranking_size}: lists are of segments at random, so leave "
+                "strategy= and preferences= out"
+            )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -85,53 +118,20 @@ def main(arguments: Sequence[str]) -> None:
 
 def label(config: LabelConfig) -> None:
     """Writes the preferences and says how many there are."""
-    from datetime import UTC, datetime
-
-    from robopref.data.robomimic import load_dataset
-    from robopref.data.segments import segments_of_length
-    from robopref.preferences.dataset import check_dataset, load_preferences, save_preferences
-    from robopref.preferences.hierarchy import hierarchy_labels, in_words
-    from robopref.preferences.teachers import scripted_labels
-    from robopref.report.hierarchy import hierarchy_picture
-    from robopref.rewards.questions import choose_pairs
-    from robopref.rewards.registry import load_reward
-    from robopref.seeding import numpy_generator
-
     dataset = load_dataset(config.dataset)
-    segments = segments_of_length(dataset, config.segment_length)
     earlier = load_preferences(config.preferences) if config.preferences else None
     if earlier is not None:
         check_dataset(earlier, dataset)
-    pairs = choose_pairs(
-        config.strategy,
-        dataset,
-        segments,
-        config.pairs,
-        numpy_generator(config.seed, "pairs"),
-        load_reward(config.rewards) if config.rewards else None,
-        (earlier.first, earlier.second) if earlier is not None else None,
-    )
-    now, decided = datetime.now(UTC), dict[str, int]()
-    if isinstance(config.labeler, HierarchyConfig):
-        preferences, decided = hierarchy_labels(
-            dataset, pairs, config.labeler, now, annotator=config.annotator
-        )
-        if not len(preferences):
-            raise InputError(
-                f"labeler.ranking={list(decided)}: none of {config.pairs} pairs of "
-                f"{config.dataset} differs by more than the margins; lower labeler.margins or add "
-                "a factor"
-            )
+    if config.ranking_size:
+        preferences, asked, decided = *_ranked(config, dataset), dict[str, int]()
     else:
-        rng = numpy_generator(config.seed, "teacher")
-        preferences = scripted_labels(
-            dataset, pairs, config.labeler, rng, now, annotator=config.annotator
-        )
+        preferences, decided = _paired(config, dataset, earlier)
+        asked = config.pairs
     with run_folder("label", config.name, config) as folder:
         output = Path(config.output) if config.output else folder / "preferences.parquet"
         save_preferences(output, earlier.join(preferences) if earlier is not None else preferences)
         metrics = {
-            "asked": config.pairs,
+            "asked": asked,
             "labelled": len(preferences),
             "ties": int((preferences.labels == 0.5).sum()),
             "second_preferred": int((preferences.labels > 0.5).sum()),
@@ -141,8 +141,67 @@ def label(config: LabelConfig) -> None:
             hierarchy_picture(decided, config.pairs, folder / TREE_FILE)
             print("\n".join([*in_words(decided, config.pairs), f"{folder / TREE_FILE}: the tree"]))
         write_json(folder / "metrics.json", metrics)
+    said = f"{len(preferences)} of {asked} pairs labelled by {config.annotator}"
+    if config.ranking_size:
+        said = (
+            f"{len(preferences)} pairs of lists of {config.ranking_size}, from {asked} comparisons "
+            f"by {config.annotator}"
+        )
     beside = f", beside {len(earlier)} earlier ones" if earlier is not None else ""
-    print(
-        f"{output}: {len(preferences)} of {config.pairs} pairs labelled by {config.annotator}"
-        + beside
+    print(f"{output}: {said}{beside}")
+
+
+def _paired(
+    config: LabelConfig, dataset: TrajectoryDataset, earlier: Preferences | None
+) -> tuple[Preferences, dict[str, int]]:
+    """Labelled pairs, and for a ranking of factors how many pairs each one decided."""
+    pairs = choose_pairs(
+        config.strategy,
+        dataset,
+        segments_of_length(dataset, config.segment_length),
+        config.pairs,
+        numpy_generator(config.seed, "pairs"),
+        load_reward(config.rewards) if config.rewards else None,
+        (earlier.first, earlier.second) if earlier is not None else None,
     )
+    now = datetime.now(UTC)
+    if not isinstance(config.labeler, HierarchyConfig):
+        rng, name = numpy_generator(config.seed, "teacher"), config.annotator
+        return scripted_labels(dataset, pairs, config.labeler, rng, now, annotator=name), {}
+    preferences, decided = hierarchy_labels(
+        dataset, pairs, config.labeler, now, annotator=config.annotator
+    )
+    if not len(preferences):
+        raise InputError(
+            f"labeler.ranking={list(decided)}: none of {config.pairs} pairs of {config.dataset} "
+            "differs by more than the margins; lower labeler.margins or add a factor"
+        )
+    return preferences, decided
+
+
+def _ranked(config: LabelConfig, dataset: TrajectoryDataset) -> tuple[Preferences, int]:
+    """The pairs of ranked lists, and how many comparisons they took."""
+    rng = numpy_generator(config.seed, "teacher")
+    heron = isinstance(config.labeler, HierarchyConfig)
+
+    def compare(pairs: Pairs) -> NDArray[np.float64]:
+        if heron:
+            return hierarchy_answers(dataset, pairs, config.labeler)[0]
+        return teacher_answers(dataset, pairs, config.labeler, rng)
+
+    pairs, labels, numbers, asked = ask_for_lists(
+        segments_of_length(dataset, config.segment_length),
+        config.ranking_size,
+        config.pairs,
+        compare,
+        numpy_generator(config.seed, "pairs"),
+    )
+    preferences = Preferences.from_labels(
+        dataset,
+        *pairs,
+        labels,
+        source=HERON if heron else "scripted",
+        annotator=config.annotator,
+        created_at=datetime.now(UTC),
+    )
+    return replace(preferences, ranking=numbers), asked

@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.lazy import load_dataset_lazily
 from robopref.errors import InputError
-from robopref.rewards.groups import GroupsReward
+from robopref.networks.persistence import read_description
+from robopref.rewards.personal import personal
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
 from robopref.rewards.visual import as_seen
 
 TRUE, ZERO = "true", "zero"
 """Words for rewards that need no folder of a reward model."""
+
+
+def reward_of_states(source: str) -> str:
+    """Folder of a learned reward that needs no images; empty for any other source."""
+    if source in (TRUE, ZERO) or read_description("reward", Path(source))["config"].get("encoder"):
+        return ""
+    return source
 
 
 def chosen_rewards(
@@ -37,14 +45,7 @@ def chosen_rewards(
         raise InputError(
             f"rewards={source}: no such folder; give true, zero, or the folder of a reward model"
         )
-    model = load_reward(source, device)
-    if whose and not isinstance(model, GroupsReward):
-        raise InputError(
-            f"whose={whose}: the reward of {source} is {model.name}, one for all annotators; train "
-            "one with reward=groups"
-        )
-    if whose and isinstance(model, GroupsReward):
-        model = model.of(whose)
+    model = personal(load_reward(source, device), whose, source)
     if getattr(model.config, "encoder", ""):
         # The policy may not look at images; the reward reads them from the file.
         dataset = as_seen(load_dataset_lazily(dataset.source), model.config, device)

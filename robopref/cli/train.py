@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
-from robopref.cli.rewards import TRUE, chosen_rewards
+from robopref.cli.rewards import TRUE, chosen_rewards, reward_of_states
 from robopref.cli.runs import run_folder
 from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
@@ -74,9 +74,11 @@ from robopref.preferences.teachers import TeacherConfig, teacher_answers
 from robopref.processes import one_thread
 from robopref.report.contexts import contexts_picture
 from robopref.report.outcomes import outcome_line, outcome_metrics
+from robopref.report.over_optimization import over_optimization
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.relabel import in_best_episodes
 from robopref.training.evaluated import (
+    CURVE_FOLDER,
     POLICY_FOLDER,
     RESULT_FILE,
     EvaluationConfig,
@@ -90,6 +92,8 @@ from robopref.training.resets import DatasetResets, ResetsConfig
 
 LEARNED = "learned"
 """Word for a reward that is learned on the way."""
+OVER_OPTIMIZATION_FILE = "over_optimization.png"
+"""True against learned return as a policy trains."""
 CONTEXTS_FILE = "contexts.png"
 """What OPPO learned about the data."""
 
@@ -117,7 +121,8 @@ class TrainConfig:
     """What to learn from: true (the dataset's or environment's own), zero, the folder of a reward
     model, or, with env, learned: from answers that are asked on the way."""
     whose: str = ""
-    """Annotator whose reward counts, for a reward=groups; whoever is served worst when empty."""
+    """Annotator whose reward counts, for a reward=groups or reward=vpl; whoever is served worst, or
+    the mean, when empty."""
     pessimism: float = 0.0
     """Standard deviations of a learned reward that are taken off its mean."""
     preferences: str = ""
@@ -283,7 +288,9 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
                 env_kwargs,
                 folder,
                 on_metrics=told,
+                learned=(reward_of_states(config.rewards), config.whose),
             )
+        metrics |= over_optimization(folder / CURVE_FOLDER, folder / OVER_OPTIMIZATION_FILE)
         if isinstance(policy, OPPO):
             length = int(np.median(labels.first.lengths))
             correlation = contexts_picture(policy, dataset, length, folder / CONTEXTS_FILE)

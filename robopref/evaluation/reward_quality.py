@@ -16,6 +16,9 @@ from robopref.rewards.relabel import LearnedRewards, episode_sums, sum_differenc
 COVERAGE_LEVELS = tuple(np.arange(0.1, 0.95, 0.1))
 """Central intervals at which calibration is read off."""
 CALIBRATION_BINS = 10
+EPIC_STEPS, FOURIER_FEATURES, RIDGE = 20_000, 200, 1e-4
+"""Of `epic_distance`: most steps; and of the regression behind it random features, and the penalty
+as a share of their mean square."""
 
 
 def label_accuracy(
@@ -87,13 +90,14 @@ def reward_quality(learned: LearnedRewards, dataset: TrajectoryDataset) -> dict[
     """Compares learned with true rewards.
 
     Returns:
-        `return_spearman`: rank correlation of episode sums; `step_pearson`: correlation of step
-        rewards; and, where the model predicts a standard deviation, the numbers of
-        `std_calibration`. NaN where one side is constant.
+        `epic_distance`; `return_spearman`: rank correlation of episode sums; `step_pearson`:
+        correlation of step rewards; and, where the model predicts a standard deviation, the
+        numbers of `std_calibration`. NaN where one side is constant.
     """
     true = dataset.rewards.astype(np.float64)
     mean = learned.mean.astype(np.float64)
     metrics = {
+        "epic_distance": epic_distance(mean, true, dataset),
         "return_spearman": _correlation(
             stats.rankdata(episode_sums(mean, dataset)), stats.rankdata(dataset.returns)
         ),
@@ -102,6 +106,64 @@ def reward_quality(learned: LearnedRewards, dataset: TrajectoryDataset) -> dict[
     if learned.std is not None:
         metrics |= std_calibration(mean, learned.std.astype(np.float64), true)
     return metrics
+
+
+def epic_distance(
+    learned: NDArray[np.float64],
+    true: NDArray[np.float64],
+    dataset: TrajectoryDataset,
+    discount: float = 0.99,
+) -> float:
+    """How far two rewards are apart, but for scale, zero and potential shaping.
+
+    Gleave, Dennis, Legg, Russell, Leike: Quantifying Differences in Reward Functions, ICLR 2021,
+    arXiv 2006.13900, definitions 4.1 and 4.7. Both are brought to a canonical form in which
+    shaping cancels, `R + discount h(s') - h(s)` with `h(s)` the mean reward over actions and next
+    states in `s`; the distance is `sqrt((1 - rho) / 2)` of their Pearson correlation.
+
+    Different here: the true reward is known on recorded steps alone, so `h` is a regression of the
+    rewards on the state (ridge, over random Fourier features), as good as the data cover states.
+
+    Args:
+        learned: (N,) rewards of all steps.
+        true: (N,)
+        dataset: whose steps they are.
+        discount: of the shaping.
+
+    Returns:
+        In [0, 1]: 0 the same, 0.71 unrelated, 1 opposite; NaN where one is constant.
+    """
+    rng = np.random.default_rng(0)
+    steps = np.sort(rng.permutation(dataset.num_steps)[:EPIC_STEPS])
+    rows = dataset.observation_rows[steps]
+    both = _fourier_features(dataset.flat_observations[np.concatenate([rows, rows + 1])], rng)
+    here, after = np.split(both, 2)
+    canonical = [
+        rewards[steps] + (discount * after - here) @ _ridge(here, rewards[steps])
+        for rewards in (learned, true)
+    ]
+    correlation = _correlation(canonical[0], canonical[1])
+    return math.sqrt(max(1.0 - correlation, 0.0) / 2.0) if math.isfinite(correlation) else math.nan
+
+
+def _fourier_features(states: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(N, F): constant, standardised states, and cosines of random projections of them (Rahimi and
+    Recht: Random Features for Large-Scale Kernel Machines, NeurIPS 2007).
+    """
+    scale = states.std(axis=0, dtype=np.float64)
+    moving = scale > 1e-6
+    values = (states[:, moving] - states[:, moving].mean(axis=0, dtype=np.float64)) / scale[moving]
+    width = np.sqrt(max(values.shape[1], 1))
+    directions = rng.normal(size=(values.shape[1], FOURIER_FEATURES)) / width
+    waves = np.cos(values @ directions + rng.uniform(0.0, 2.0 * np.pi, FOURIER_FEATURES))
+    return np.concatenate([np.ones((len(values), 1)), values, waves], axis=1)
+
+
+def _ridge(features: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(F,): weights of the features."""
+    gram = features.T @ features
+    penalty = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return np.asarray(np.linalg.solve(gram + penalty, features.T @ values))
 
 
 def std_calibration(

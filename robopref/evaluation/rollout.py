@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from robopref.data.images import camera_images
@@ -23,6 +24,12 @@ from robopref.errors import InputError
 from robopref.policies.base import Policy
 from robopref.policies.registry import load_policy
 from robopref.processes import one_thread, worker_pool
+from robopref.rewards.base import RewardModel
+from robopref.rewards.personal import personal
+from robopref.rewards.registry import load_reward
+from robopref.structures import SegmentBatch
+
+NOTHING_LEARNED = ("", "")
 
 
 @dataclass(frozen=True)
@@ -35,15 +42,20 @@ class EvaluationResult:
     """(episodes,): success at any step, Meta-World's own rule."""
     success_last: NDArray[np.bool_]
     """(episodes,): success at the last step."""
+    learned_returns: NDArray[np.float64] | None = None
+    """(episodes,): undiscounted sums of a learned reward."""
 
     @property
     def summary(self) -> dict[str, float]:
         """Means over episodes."""
-        return {
+        found = {
             "success": float(self.success_any.mean()),
             "success_last": float(self.success_last.mean()),
             "return": float(self.returns.mean()),
         }
+        if self.learned_returns is not None:
+            found["learned_return"] = float(self.learned_returns.mean())
+        return found
 
 
 def evaluate(
@@ -53,6 +65,7 @@ def evaluate(
     episodes: int,
     seed: int,
     workers: int = 1,
+    learned: Sequence[str] = NOTHING_LEARNED,
 ) -> EvaluationResult:
     """Plays `episodes` episodes with the policy's mean actions, each from a fresh start.
 
@@ -66,6 +79,8 @@ def evaluate(
         episodes: how many.
         seed: seed of the starts.
         workers: processes, all cores when 0; 1 plays in this process.
+        learned: folder of a reward of states, to be summed up beside the true one, none when
+            empty; and the annotator whose reward it is.
 
     Raises:
         InputError: if the environment is unknown or does not fit the policy.
@@ -74,11 +89,11 @@ def evaluate(
         raise InputError(f"evaluation.episodes: must be at least 1, is {episodes}")
     workers = min(workers or os.cpu_count() or 1, episodes)
     if workers == 1:
-        results = _play_here(policy, env_id, env_kwargs, episodes, seed)
+        results = _play_here(policy, env_id, env_kwargs, episodes, seed, learned)
     else:
-        results = _play_parallel(policy, env_id, env_kwargs, episodes, seed, workers)
-    returns, success_any, success_last = zip(*results, strict=True)
-    return EvaluationResult(np.array(returns), np.array(success_any), np.array(success_last))
+        results = _play_parallel(policy, env_id, env_kwargs, episodes, seed, workers, learned)
+    returns, success_any, success_last, sums = map(np.array, zip(*results, strict=True))
+    return EvaluationResult(returns, success_any, success_last, sums if learned[0] else None)
 
 
 def record_video(
@@ -113,37 +128,68 @@ def record_video(
     return np.stack(frames)
 
 
-Outcome = tuple[float, bool, bool]
-"""Return, success at any step, success at the last step."""
+Outcome = tuple[float, bool, bool, float]
+"""Return, success at any step, success at the last step, and return of a learned reward."""
 
 
 def _play_here(
-    policy: Policy, env_id: str, env_kwargs: Mapping[str, Any], episodes: int, seed: int
+    policy: Policy,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    episodes: int,
+    seed: int,
+    learned: Sequence[str],
 ) -> list[Outcome]:
-    env = _make_fitting(policy, env_id, env_kwargs)
+    env, reward = _make_fitting(policy, env_id, env_kwargs), _load(learned)
     try:
-        return [_play(policy, env, seed, index) for index in range(episodes)]
+        return [_play(policy, env, reward, seed, index) for index in range(episodes)]
     finally:
         env.close()
 
 
-def _play(policy: Policy, env: gymnasium.Env[Any, Any], seed: int, index: int) -> Outcome:
-    rewards, successes = zip(*_steps(policy, env, _reset_seed(seed, index)), strict=True)
-    return float(sum(rewards)), any(successes), successes[-1]
+def _load(learned: Sequence[str]) -> RewardModel | None:
+    folder, whose = learned
+    return personal(load_reward(folder), whose, folder) if folder else None
+
+
+def _play(
+    policy: Policy,
+    env: gymnasium.Env[Any, Any],
+    reward: RewardModel | None,
+    seed: int,
+    index: int,
+) -> Outcome:
+    steps = _steps(policy, env, _reset_seed(seed, index))
+    rewards, successes, *seen = zip(*steps, strict=True)
+    learned = 0.0 if reward is None else _learned_return(reward, *map(np.array, seen))
+    return float(sum(rewards)), any(successes), successes[-1], learned
+
+
+@torch.no_grad()
+def _learned_return(
+    reward: RewardModel, observations: NDArray[np.float32], actions: NDArray[np.float32]
+) -> float:
+    """Sum over an episode, from (T, D) and (T, A)."""
+    parts = [torch.from_numpy(each)[None].to(reward.device) for each in (observations, actions)]
+    mask = torch.ones(parts[0].shape[:2], device=reward.device)
+    return float(reward.predict(SegmentBatch(parts[0], parts[1], mask)).mean.sum())
 
 
 def _steps(
     policy: Policy, env: gymnasium.Env[Any, Any], reset_seed: int
-) -> Iterator[tuple[float, bool]]:
-    """Plays one episode; yields reward and success after every step."""
+) -> Iterator[tuple[float, bool, NDArray[np.float32], NDArray[np.float32]]]:
+    """Plays one episode; yields reward and success after every step, and the flat observation and
+    the action before it.
+    """
     policy.reset()
     observation, _ = env.reset(seed=reset_seed)
     ended = False
     while not ended:
-        action = policy.act(flatten(observation)[None], **seen_images(policy, observation))[0]
+        seen = flatten(observation)
+        action = policy.act(seen[None], **seen_images(policy, observation))[0]
         observation, reward, terminated, truncated, info = env.step(action)
         ended = terminated or truncated
-        yield float(reward), bool(info.get("success", False))
+        yield float(reward), bool(info.get("success", False)), seen, action
 
 
 def seen_images(policy: Policy, observation: Any) -> dict[str, Any]:
@@ -190,12 +236,13 @@ def _play_parallel(
     episodes: int,
     seed: int,
     workers: int,
+    learned: Sequence[str],
 ) -> list[Outcome]:
     # A pool replaces a worker that cannot start, again and again: find out here.
     _make_fitting(policy, env_id, env_kwargs).close()
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
-        arguments = (folder, env_id, dict(env_kwargs), seed)
+        arguments = (folder, env_id, dict(env_kwargs), seed, learned)
         with worker_pool(workers, _start_worker, arguments) as pool:
             return list(pool.imap(_play_episode, range(episodes)))
 
@@ -203,11 +250,13 @@ def _play_parallel(
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(folder: str, env_id: str, env_kwargs: dict[str, Any], seed: int) -> None:
+def _start_worker(
+    folder: str, env_id: str, env_kwargs: dict[str, Any], seed: int, learned: Sequence[str]
+) -> None:
     one_thread()
     policy = load_policy(folder)
     env = _make_fitting(policy, env_id, env_kwargs)
-    _worker.update(policy=policy, env=env, seed=seed)
+    _worker.update(policy=policy, env=env, seed=seed, reward=_load(learned))
 
 
 def _play_episode(index: int) -> Outcome:

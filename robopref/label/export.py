@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import check_segments
 from robopref.files import atomic_path
-from robopref.label.questions import ATTRIBUTE, Piece, preferred_pairs
+from robopref.label.questions import ATTRIBUTE, RANKING, Piece, preferred_pairs
 from robopref.label.store import Answer
-from robopref.preferences.dataset import Preferences, save_preferences
+from robopref.preferences.dataset import ALONE, Preferences, save_preferences
 from robopref.structures import Segments
 
 PREFERENCES, ANSWERS = "preferences.parquet", "answers.parquet"
@@ -36,13 +36,14 @@ def preferences_of(
         dataset: that was labelled.
         attribute: takes the answers about this attribute; when empty, those about no attribute.
     """
-    rows: list[tuple[Piece, Piece, float, float, Answer]] = []
-    for answer in answers:
+    rows: list[tuple[Piece, Piece, float, float, Answer, int]] = []
+    for number, answer in enumerate(answers):
         about = answer.question.attribute if answer.question.kind == ATTRIBUTE else ""
         if about == attribute:
             pairs = preferred_pairs(answer.question, answer.answer)
             weight = 2.0 / len(answer.question.pieces) if len(pairs) > 1 else 1.0
-            rows += [(*pair, weight, answer) for pair in pairs]
+            ranking = number if answer.question.kind == RANKING else ALONE
+            rows += [(*pair, weight, answer, ranking) for pair in pairs]
     first, second = _segments([row[0] for row in rows]), _segments([row[1] for row in rows])
     check_segments(dataset, first, "first segments")
     check_segments(dataset, second, "second segments")
@@ -60,6 +61,7 @@ def preferences_of(
         confidence=_numbers([row[3] for row in rows]),
         created_at=np.array(moments, dtype="datetime64[us]"),
         response_time_s=_numbers([np.nan if time is None else time for time in times]),
+        ranking=np.array([row[5] for row in rows], dtype=np.int64),
     )
 
 

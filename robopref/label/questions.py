@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -211,14 +212,15 @@ def preferred_pairs(
 ) -> Sequence[tuple[Piece, Piece, float]]:
     """What an answer says about pairs: first, second, and the label of the second.
 
-    A ranking of k gives its k (k - 1) / 2 pairs. Scores, triplets, successes and skips give none.
+    A ranking of k gives its k (k - 1) / 2 pairs, the better one on either side in turn. Scores,
+    triplets, successes and skips give none.
     """
     if question.kind == RANKING and "order" in answer:
         best_first = [question.pieces[place] for place in answer["order"]]
+        ordered = itertools.combinations(best_first, 2)
         return [
-            (better, worse, 0.0)
-            for place, better in enumerate(best_first)
-            for worse in best_first[place + 1 :]
+            (worse, better, 1.0) if number % 2 else (better, worse, 0.0)
+            for number, (better, worse) in enumerate(ordered)
         ]
     if question.kind in (PAIR, ATTRIBUTE) and "choice" in answer:
         label = {"first": 0.0, "second": 1.0, "equal": 0.5}[answer["choice"]]

@@ -6,7 +6,7 @@ their dataset by fingerprint, so labels are never applied to data that they were
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +47,14 @@ SCHEMA = pa.schema(
         pa.field("confidence", pa.float64(), nullable=False),
         pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("response_time_s", pa.float64(), nullable=True),
+        pa.field("ranking", pa.int64(), nullable=True),
     ]
 )
 """Columns of the Parquet file."""
+LATER = ("ranking",)
+"""Columns that a file may lack, since it may be older than they are: all cells are empty."""
+ALONE = -1
+"""Number of a pair that comes from no ranked list."""
 LONGEST_TEXT = 200
 """Letters of a name."""
 ROW_BYTES = 200
@@ -78,6 +83,9 @@ class Preferences:
     """(B,): UTC, microseconds."""
     response_time_s: NDArray[np.float64]
     """(B,): seconds until the answer; NaN where nobody was timed."""
+    ranking: NDArray[np.int64]
+    """(B,): number of the ranked list that a pair comes from, all of whose pairs are there; `ALONE`
+    for a pair that was asked about by itself."""
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -105,14 +113,17 @@ class Preferences:
         return Preferences(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def join(self, other: Preferences) -> Preferences:
-        """The rows of both, these first."""
+        """The rows of both, these first; the other's ranked lists are numbered after these."""
 
         def both(one: Any, two: Any) -> Any:
             return one.join(two) if isinstance(one, Segments) else np.concatenate([one, two])
 
-        return Preferences(
+        joined = Preferences(
             **{f.name: both(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
         )
+        known = max(self.ranking, default=ALONE) + 1
+        later = np.where(other.ranking == ALONE, ALONE, other.ranking + known)
+        return replace(joined, ranking=np.concatenate([self.ranking, later]))
 
     @staticmethod
     def from_labels(
@@ -156,6 +167,7 @@ class Preferences:
             confidence=np.broadcast_to(np.asarray(confidence, dtype=np.float64), (count,)),
             created_at=np.full(count, _microseconds(created_at), dtype="datetime64[us]"),
             response_time_s=np.full(count, np.nan),
+            ranking=np.full(count, ALONE),
         )
 
     def to_batch(
@@ -229,9 +241,12 @@ def save_preferences(path: Path, preferences: Preferences) -> None:
     columns["confidence"] = preferences.confidence
     columns["created_at"] = preferences.created_at
     columns["response_time_s"] = preferences.response_time_s
+    columns["ranking"] = preferences.ranking
+    empty = {"ranking": preferences.ranking == ALONE}
     arrays = [
-        pa.array(columns[field.name], type=field.type, from_pandas=True)  # NaN becomes null
-        for field in SCHEMA
+        # NaN becomes null
+        pa.array(columns[f.name], type=f.type, from_pandas=True, mask=empty.get(f.name))
+        for f in SCHEMA
     ]
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(arrays, schema=SCHEMA), temporary)
@@ -248,6 +263,9 @@ def load_preferences(path: Path | str) -> Preferences:
     try:
         check_expansion(path, ROW_BYTES * pq.read_metadata(path).num_rows)
         table = pq.read_table(path)
+        for name in LATER:
+            if name not in table.column_names:
+                table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), pa.int64()))
         missing = [name for name in SCHEMA.names if name not in table.column_names]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
@@ -296,6 +314,7 @@ def load_preferences(path: Path | str) -> Preferences:
             confidence=column("confidence"),
             created_at=column("created_at"),
             response_time_s=column("response_time_s").astype(np.float64),
+            ranking=np.array(table["ranking"].fill_null(ALONE).to_numpy()),
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -13,17 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.spans import segment_spans
 from robopref.errors import InputError
 from robopref.networks.mlp import EnsembleLinear, EnsembleLSTM
 from robopref.networks.transformer import PreferenceTransformer
-from robopref.rewards.base import RewardPrediction
+from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.preferences.ranked_lists import ranked_lists
+from robopref.rewards.base import OnEpoch, RewardPrediction
 from robopref.rewards.losses import (
     bradley_terry_loss,
     davidson_loss,
+    lambda_loss,
     linear_preference_loss,
+    plackett_luce_loss,
     rao_kupper_loss,
 )
 from robopref.rewards.pairwise import (
+    Lesson,
     MLPBackbone,
     PairwiseConfig,
     PairwiseReward,
@@ -34,6 +41,9 @@ from robopref.rewards.pairwise import (
 from robopref.structures import SegmentBatch
 
 BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON = "bradley_terry", "linear", "rao_kupper", "davidson"
+PLACKETT_LUCE, LAMBDA = "plackett_luce", "lambda"
+OF_LISTS = {PLACKETT_LUCE: plackett_luce_loss, LAMBDA: lambda_loss}
+MODELS = (BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON, *OF_LISTS)
 
 
 @dataclass
@@ -43,17 +53,22 @@ class EnsembleConfig(PairwiseConfig):
     members: int = 3
     """Networks in the ensemble."""
     preference_model: str = BRADLEY_TERRY
-    """How people choose: bradley_terry; linear in positive scores (LiRE); or with ties as an answer
-    of their own, rao_kupper or davidson."""
+    """How people choose: bradley_terry; linear in positive scores (LiRE); with ties as an answer of
+    their own, rao_kupper or davidson; or, of whole ranked lists, plackett_luce (PRO) or lambda
+    (LiPO)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.members < 1:
             raise InputError(f"reward.members={self.members}: must be at least 1")
-        models = (BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON)
-        if self.preference_model not in models:
+        if self.preference_model not in MODELS:
             raise InputError(
-                f"reward.preference_model={self.preference_model}: choose from {', '.join(models)}"
+                f"reward.preference_model={self.preference_model}: choose from {', '.join(MODELS)}"
+            )
+        if self.preference_model in OF_LISTS and (self.crop or self.pseudo_pairs):
+            raise InputError(
+                f"reward.preference_model={self.preference_model}: learns from lists; reward.crop "
+                "and reward.pseudo_pairs are about pairs, so set them to 0"
             )
 
 
@@ -125,6 +140,49 @@ class EnsembleReward(PairwiseReward):
             # How often pairs are called equal, learned from the labels.
             self.tie = nn.Parameter(torch.zeros(()))
 
+    def fit(
+        self,
+        preferences: Preferences,
+        dataset: TrajectoryDataset,
+        seed: int,
+        on_epoch: OnEpoch = lambda epoch, metrics: None,
+    ) -> dict[str, float]:
+        """Learns pair by pair, or, where the preference model is one of ranked lists, from them."""
+        if self.config.preference_model not in OF_LISTS:
+            return super().fit(preferences, dataset, seed, on_epoch)
+        check_informative(preferences)
+        check_dataset(preferences, dataset)
+        list_loss = OF_LISTS[self.config.preference_model]
+        inputs, lists = self.take_statistics(preferences, dataset), ranked_lists(preferences)
+        mask = torch.from_numpy(lists.mask)
+        starts, lengths = (
+            each.reshape(mask.shape) for each in segment_spans(dataset, lists.segments)
+        )
+        mask = mask.to(self.device)
+        weights = torch.tensor(lists.weights / lists.weights.mean(), dtype=torch.float32)
+        weights = weights.to(self.device)
+
+        def lesson(rows: Tensor, generator: torch.Generator) -> Lesson:
+            spans = starts[rows].flatten(), lengths[rows].flatten()
+            scores = self.sums(self.draw(inputs, spans, generator)).unflatten(1, (len(rows), -1))
+            smoothed = list_loss(scores, mask[rows], weights[rows])
+            if self.config.label_smoothing:
+                # A share of the lists is as likely in the opposite order.
+                turned = list_loss(-scores, mask[rows], weights[rows])
+                smoothed = torch.lerp(smoothed, turned, self.config.label_smoothing / 2.0)
+            mean = scores.detach().mean(0)
+            worst = mean.gather(1, mask[rows].sum(1, keepdim=True) - 1)[:, 0]
+            return smoothed.sum(), (mean[:, 0] > worst).sum()
+
+        # As many pairs in a batch as without lists.
+        batch = round(self.config.batch_size * len(mask) / len(preferences))
+        return self.optimise(len(mask), lesson, seed, on_epoch, max(batch, 1))
+
+    def sums(self, side: StepSample) -> Tensor:
+        """(E, B): sum of the rewards of each segment, in log-odds."""
+        outputs: StepOutputs = self.backbone(*side)
+        return (self.rewards(outputs) * outputs.importance * side.weights).sum(-1)
+
     def loss(
         self,
         first: StepSample,
@@ -134,10 +192,7 @@ class EnsembleReward(PairwiseReward):
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Sum over members of the cross entropy of the preference model."""
-        sums = []
-        for side in (first, second):
-            outputs: StepOutputs = self.backbone(*side)
-            sums.append((self.rewards(outputs) * outputs.importance * side.weights).sum(-1))
+        sums = [self.sums(side) for side in (first, second)]
         logits, kind = sums[1] - sums[0], self.config.preference_model
         if kind == LINEAR:
             # A step's reward is at least -logit_scale / mean_length, so that with as much added to

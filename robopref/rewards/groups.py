@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
-from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
+from robopref.rewards.base import OnEpoch, RewardPrediction
 from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
+from robopref.rewards.personal import PersonalReward, check_known, check_people
 from robopref.rewards.relabel import relabel, sum_differences
 from robopref.seeding import numpy_generator
 from robopref.structures import SegmentBatch
@@ -53,7 +54,7 @@ class GroupsConfig(BradleyTerryConfig):
         return BradleyTerryConfig(**{name: getattr(self, name) for name in names})
 
 
-class GroupsReward(RewardModel):
+class GroupsReward(PersonalReward):
     """Predicts the reward of the group that is served worst; `of` gives one person's."""
 
     name = "groups"
@@ -83,13 +84,8 @@ class GroupsReward(RewardModel):
         Raises:
             InputError: if the person gave no label.
         """
-        group = self.config.people.get(annotator)
-        if group is None:
-            raise InputError(
-                f"whose={annotator}: gave no label to this reward; choose from "
-                f"{', '.join(sorted(self.config.people))}"
-            )
-        return self.rewards[group]
+        check_known(annotator, self.config.people)
+        return self.rewards[self.config.people[annotator]]
 
     def fit(
         self,
@@ -101,6 +97,7 @@ class GroupsReward(RewardModel):
         """Assigns people and learns in turn; `on_epoch` hears epochs of all turns and groups."""
         check_informative(preferences)
         check_dataset(preferences, dataset)
+        check_people(preferences)
         names, people = np.unique(np.asarray(preferences.annotator), return_inverse=True)
         if len(names) < self.config.groups:
             raise InputError(

@@ -1,6 +1,7 @@
-"""Losses of reward learning from pairs. Each is one equation.
+"""Losses of reward learning from pairs and ranked lists. Each is one equation.
 
-Shape letters: `E` members of an ensemble, `B` pairs, `T` steps, `K` samples. `labels` (B,) are the
+Shape letters: `E` members of an ensemble, `B` pairs, `T` steps, `K` samples; of ranked lists `L`
+lists and `K` places, where `scores` are the sums of a segment's rewards. `labels` (B,) are the
 probability `y` that the second segment is preferred, `confidence` (B,) weighs the pairs.
 """
 
@@ -14,6 +15,8 @@ from torch.nn import functional
 
 LEAST_SCORE = 1e-3
 """Added to scores, so that none is 0."""
+LEAST_LOGIT = -1e9
+"""Log-odds of what cannot be chosen."""
 
 
 def bradley_terry_loss(logits: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
@@ -118,6 +121,54 @@ def _with_ties(
         + (1.0 - decided.abs()) * log_tie
     )
     return -(confidence * likelihood).mean(-1)
+
+
+def plackett_luce_loss(scores: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+    """Negative log-likelihood of ranked lists, place after place.
+
+    Plackett 1975, Luce 1959; Song et al.: Preference Ranking Optimization for Human Alignment
+    (PRO), AAAI 2024, arXiv 2306.17492, eq. 5: the best of what is left is chosen with probability
+    `exp(s_k) / sum_{j >= k} exp(s_j)`. For lists of two this is the Bradley-Terry loss.
+
+    Args:
+        scores: (E, L, K), the best first.
+        mask: (L, K), whether a place is taken.
+        weights: (L,)
+
+    Returns:
+        (E,): mean over lists of the sum over places.
+    """
+    left = scores.masked_fill(~mask, LEAST_LOGIT).flip(-1).logcumsumexp(-1).flip(-1)
+    return (((left - scores) * mask).sum(-1) * weights).mean(-1)
+
+
+def lambda_loss(scores: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+    """Bradley-Terry losses of the pairs of ranked lists, weighted by what a swap would cost.
+
+    Liu et al.: LiPO, Listwise Preference Optimization through Learning-to-Rank, 2024, arXiv
+    2402.01878, eq. 8 (LambdaLoss): the weight of a pair is `|G_i - G_j| |1 / D_i - 1 / D_j|` with
+    gains `G = 2^psi - 1` of the labels (1 for the best, 0 for the last) and discounts
+    `D = log(1 + rank)` of the ranks that the scores give now. So errors at the top count most.
+
+    Args:
+        scores: (E, L, K), the best first.
+        mask: (L, K), whether a place is taken.
+        weights: (L,)
+
+    Returns:
+        (E,): mean over lists of the sum over pairs.
+    """
+    places, sizes = torch.arange(mask.shape[1], device=mask.device), mask.sum(-1, keepdim=True)
+    gains = torch.exp2(1.0 - places / (sizes - 1.0)) - 1.0
+    with torch.no_grad():
+        masked = scores.masked_fill(~mask, -torch.inf)
+        ranks = 1.0 + (masked.unsqueeze(-2) > masked.unsqueeze(-1)).sum(-1)
+        discounts = torch.log1p(ranks).reciprocal()
+        change = (discounts.unsqueeze(-1) - discounts.unsqueeze(-2)).abs()
+        cost = (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs() * change
+        pairs = mask.unsqueeze(-1) & mask.unsqueeze(-2) & (places[:, None] < places)
+    losses = cost * functional.softplus(scores.unsqueeze(-2) - scores.unsqueeze(-1))
+    return ((losses * pairs).sum((-1, -2)) * weights).mean(-1)
 
 
 def gaussian_preference_loss(

@@ -6,6 +6,7 @@ Shape letters: `E` members, `B` segments or pairs, `S` steps looked at, `D` inpu
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from robopref.rewards.base import OnEpoch, RewardModel
 from robopref.rewards.semi_supervised import crop_pairs, pseudo_labels, random_spans
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch
+
+Lesson = tuple[Tensor, Tensor]
+"""The loss of a batch, and how many of its questions come out right."""
 
 
 @dataclass
@@ -108,7 +112,7 @@ class MLPBackbone(nn.Module):
         return StepOutputs(values, torch.ones_like(mask))
 
 
-class PairwiseReward(RewardModel):
+class StepReward(RewardModel):
     """A backbone whose first output, bounded, is the reward of a step.
 
     Rewards are in log-odds: P(second preferred) = sigmoid(sum of its rewards minus the first's).
@@ -135,6 +139,80 @@ class PairwiseReward(RewardModel):
     def make_backbone(self, inputs: int, outputs: int) -> nn.Module:
         """A module from (B, S, inputs) and a mask (B, S) to `StepOutputs`."""
 
+    def rewards(self, outputs: StepOutputs) -> Tensor:
+        """(E, B, S): step rewards in log-odds, from the first output."""
+        return torch.tanh(outputs.values[..., 0]) * (self.config.logit_scale / self.mean_length)
+
+    def standardised(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """(..., D) network inputs from raw observations and actions."""
+        self.check_sizes(observations.shape[-1], actions.shape[-1])
+        parts = [observations, actions] if self.config.actions else [observations]
+        inputs: Tensor = self.standardizer(torch.cat(parts, dim=-1))
+        return inputs
+
+    def optimise(
+        self,
+        count: int,
+        lesson: Callable[[Tensor, torch.Generator], Lesson],
+        seed: int,
+        on_epoch: OnEpoch,
+        batch_size: int = 0,
+    ) -> dict[str, float]:
+        """Adam over shuffled questions.
+
+        Args:
+            count: of questions.
+            lesson: rows of questions and a source of randomness to their loss and how many of them
+                come out right.
+            seed: of batches and draws.
+            on_epoch: told of every epoch.
+            batch_size: questions per update; as configured when 0.
+
+        Returns:
+            Metrics of the last epoch.
+        """
+        generator = torch_generator(seed, "reward")
+        batch_size = batch_size or self.config.batch_size
+        updates = -(-count // batch_size) * self.config.epochs
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+        metrics: dict[str, float] = {}
+        for epoch in range(1, self.config.epochs + 1):
+            total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+            for rows in torch.randperm(count, generator=generator).split(batch_size):
+                loss, found = lesson(rows, generator)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += loss.detach() * len(rows)
+                right += found
+            metrics = {
+                "train/loss": float(total) / count,
+                "train/accuracy": float(right) / count,
+            }
+            on_epoch(epoch, metrics)
+        return metrics
+
+    def draw(self, inputs: Tensor, spans: Spans, generator: torch.Generator) -> StepSample:
+        """Steps of segments, from the standardised inputs (N, D) of all steps."""
+        return draw_steps(inputs, spans, self.sampled_steps, generator)
+
+    def take_statistics(self, preferences: Preferences, dataset: TrajectoryDataset) -> Tensor:
+        """(N, D): standardised inputs of all steps of the dataset."""
+        observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
+        actions = torch.from_numpy(dataset.actions)
+        self.check_sizes(observations.shape[-1], actions.shape[-1])
+        parts = [observations, actions] if self.config.actions else [observations]
+        self.standardizer.fit(torch.cat(parts, dim=-1))
+        lengths = (preferences.first.lengths.mean() + preferences.second.lengths.mean()) / 2.0
+        self.mean_length.fill_(float(lengths))
+        return self.standardised(observations.to(self.device), actions.to(self.device))
+
+
+class PairwiseReward(StepReward):
+    """Learns pair by pair, each one's loss by itself."""
+
     @abstractmethod
     def loss(
         self,
@@ -146,22 +224,11 @@ class PairwiseReward(RewardModel):
     ) -> tuple[Tensor, Tensor]:
         """Loss to minimise, and the mean log-odds (B,) of the second being preferred."""
 
-    def rewards(self, outputs: StepOutputs) -> Tensor:
-        """(E, B, S): step rewards in log-odds, from the first output."""
-        return torch.tanh(outputs.values[..., 0]) * (self.config.logit_scale / self.mean_length)
-
     @torch.no_grad()
     def predict_members(self, segments: SegmentBatch) -> Tensor:
         """(E, B, T): step rewards by each member, without weights of the steps."""
         inputs = self.standardised(segments.observations, segments.actions)
         return self.rewards(self.backbone(inputs, segments.mask)) * segments.mask
-
-    def standardised(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """(..., D) network inputs from raw observations and actions."""
-        self.check_sizes(observations.shape[-1], actions.shape[-1])
-        parts = [observations, actions] if self.config.actions else [observations]
-        inputs: Tensor = self.standardizer(torch.cat(parts, dim=-1))
-        return inputs
 
     def fit(
         self,
@@ -173,42 +240,25 @@ class PairwiseReward(RewardModel):
         """Adam over shuffled pairs. Input statistics come from the whole dataset."""
         check_informative(preferences)
         check_dataset(preferences, dataset)
-        inputs = self._take_statistics(preferences, dataset)
+        inputs = self.take_statistics(preferences, dataset)
         spans = [segment_spans(dataset, side) for side in (preferences.first, preferences.second)]
         labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
         labels = torch.lerp(labels, torch.full_like(labels, 0.5), self.config.label_smoothing)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
         confidence /= confidence.mean()
 
-        generator = torch_generator(seed, "reward")
-        updates = -(-len(labels) // self.config.batch_size) * self.config.epochs
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-        metrics: dict[str, float] = {}
-        for epoch in range(1, self.config.epochs + 1):
-            total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-            order = torch.randperm(len(labels), generator=generator)
-            for rows in order.split(self.config.batch_size):
-                sides = [(starts[rows], lengths[rows]) for starts, lengths in spans]
-                if self.config.crop:
-                    sides = list(crop_pairs(sides[0], sides[1], self.config.crop, generator))
-                first, second = (self._draw(inputs, span, generator) for span in sides)
-                loss, logits = self.loss(first, second, labels[rows], confidence[rows], generator)
-                if self.config.pseudo_pairs:
-                    lengths = sides[0][1].repeat(self.config.pseudo_pairs)
-                    loss = loss + self._pseudo_loss(dataset, inputs, lengths, generator)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += loss.detach() * len(rows)
-                right += ((logits > 0) == (labels[rows] > 0.5)).sum()
-            metrics = {
-                "train/loss": float(total) / len(labels),
-                "train/accuracy": float(right) / len(labels),
-            }
-            on_epoch(epoch, metrics)
-        return metrics
+        def lesson(rows: Tensor, generator: torch.Generator) -> Lesson:
+            sides = [(starts[rows], lengths[rows]) for starts, lengths in spans]
+            if self.config.crop:
+                sides = list(crop_pairs(sides[0], sides[1], self.config.crop, generator))
+            first, second = (self.draw(inputs, span, generator) for span in sides)
+            loss, logits = self.loss(first, second, labels[rows], confidence[rows], generator)
+            if self.config.pseudo_pairs:
+                lengths = sides[0][1].repeat(self.config.pseudo_pairs)
+                loss = loss + self._pseudo_loss(dataset, inputs, lengths, generator)
+            return loss, ((logits > 0) == (labels[rows] > 0.5)).sum()
+
+        return self.optimise(len(labels), lesson, seed, on_epoch)
 
     def _pseudo_loss(
         self,
@@ -219,7 +269,7 @@ class PairwiseReward(RewardModel):
     ) -> Tensor:
         """Loss of unlabelled pairs of segments of these lengths (B,) that the model is sure of."""
         first, second = (
-            self._draw(inputs, random_spans(dataset, lengths, generator), generator)
+            self.draw(inputs, random_spans(dataset, lengths, generator), generator)
             for _ in range(2)
         )
         ties, weights = torch.full((2, len(lengths)), 0.5, device=self.device)
@@ -228,20 +278,6 @@ class PairwiseReward(RewardModel):
         labels, weights = pseudo_labels(logits, self.config.pseudo_threshold)
         loss, _ = self.loss(first, second, labels, self.config.pseudo_weight * weights, generator)
         return loss
-
-    def _draw(self, inputs: Tensor, spans: Spans, generator: torch.Generator) -> StepSample:
-        return draw_steps(inputs, spans, self.sampled_steps, generator)
-
-    def _take_statistics(self, preferences: Preferences, dataset: TrajectoryDataset) -> Tensor:
-        """(N, D): standardised inputs of all steps of the dataset."""
-        observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
-        actions = torch.from_numpy(dataset.actions)
-        self.check_sizes(observations.shape[-1], actions.shape[-1])
-        parts = [observations, actions] if self.config.actions else [observations]
-        self.standardizer.fit(torch.cat(parts, dim=-1))
-        lengths = (preferences.first.lengths.mean() + preferences.second.lengths.mean()) / 2.0
-        self.mean_length.fill_(float(lengths))
-        return self.standardised(observations.to(self.device), actions.to(self.device))
 
 
 def draw_steps(inputs: Tensor, spans: Spans, count: int, generator: torch.Generator) -> StepSample:

@@ -20,6 +20,7 @@ from robopref.rewards.bradley_terry import (
     PreferenceTransformerConfig,
     PreferenceTransformerReward,
 )
+from robopref.rewards.general import GeneralConfig, GeneralReward
 from robopref.rewards.groups import GroupsConfig, GroupsReward
 from robopref.rewards.pearl import (
     PearlConfig,
@@ -29,6 +30,7 @@ from robopref.rewards.pearl import (
 )
 from robopref.rewards.rapl import RaplConfig, RaplReward
 from robopref.rewards.visual import SeenDataset
+from robopref.rewards.vpl import VPLConfig, VPLReward
 from robopref.seeding import torch_generator
 
 REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
@@ -36,7 +38,9 @@ REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     PearlTransformerReward.name: (PearlTransformerReward, PearlTransformerConfig),
     BradleyTerryReward.name: (BradleyTerryReward, BradleyTerryConfig),
     LSTMReward.name: (LSTMReward, LSTMConfig),
+    GeneralReward.name: (GeneralReward, GeneralConfig),
     GroupsReward.name: (GroupsReward, GroupsConfig),
+    VPLReward.name: (VPLReward, VPLConfig),
     PreferenceTransformerReward.name: (PreferenceTransformerReward, PreferenceTransformerConfig),
     RaplReward.name: (RaplReward, RaplConfig),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robopref.errors import InputError
-from robopref.evaluation.rollout import EvaluationResult, evaluate
+from robopref.evaluation.rollout import NOTHING_LEARNED, EvaluationResult, evaluate
 from robopref.files import read_json, write_json
 from robopref.policies.base import BatchSource, Policy
 from robopref.training.checkpoint import newest_step
@@ -57,6 +57,7 @@ def train_and_evaluate(
     env_kwargs: Mapping[str, Any],
     run_dir: Path,
     on_metrics: OnMetrics = lambda step, metrics: None,
+    learned: Sequence[str] = NOTHING_LEARNED,
 ) -> dict[str, float]:
     """Trains `policy` in place, saves it, and evaluates it; goes on where `run_dir` left off.
 
@@ -70,6 +71,8 @@ def train_and_evaluate(
         run_dir: gets what `train_offline` writes, `evaluation/metrics.jsonl` with a line per
             evaluation on the way, `policy/`, and `evaluation.json`.
         on_metrics: told updates done and metrics of the training at every line.
+        learned: folder of a reward whose sums the evaluations tell beside the true returns, and
+            whose it is.
 
     Returns:
         The last metrics of the training.
@@ -79,13 +82,15 @@ def train_and_evaluate(
     """
     metrics: dict[str, float] = {}
     done = newest_step(run_dir / "checkpoints")
-    with evaluations_on_the_way(evaluation, env_id, env_kwargs, run_dir, done) as evaluations:
+    with evaluations_on_the_way(
+        evaluation, env_id, env_kwargs, run_dir, done, learned
+    ) as evaluations:
         for step in _stops(training.updates, evaluation):
             until = OfflineTrainingConfig(**{**vars(training), "updates": step})
             metrics = train_offline(policy, batches, until, run_dir, on_metrics)
             if done <= step < training.updates:
                 evaluations.look(policy, step)
-    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
+    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir, learned)
     return metrics
 
 
@@ -95,11 +100,13 @@ def evaluations_on_the_way(
     env_kwargs: Mapping[str, Any],
     run_dir: Path,
     step: int,
+    learned: Sequence[str] = NOTHING_LEARNED,
 ) -> Evaluations:
-    """The learning curve of a run that goes on from `step`."""
+    """The learning curve of a run that goes on from `step`; `learned` goes to `evaluate`."""
     episodes, seed = evaluation.episodes_on_the_way, evaluation.seed
     folder = run_dir / CURVE_FOLDER
-    return Evaluations(folder, step, env_id, env_kwargs, episodes, seed, evaluation.beside)
+    played = {"env_id": env_id, "env_kwargs": dict(env_kwargs), "episodes": episodes, "seed": seed}
+    return Evaluations(folder, step, {**played, "learned": [*learned]}, evaluation.beside)
 
 
 def save_and_evaluate(
@@ -108,11 +115,13 @@ def save_and_evaluate(
     env_id: str,
     env_kwargs: Mapping[str, Any],
     run_dir: Path,
+    learned: Sequence[str] = NOTHING_LEARNED,
 ) -> None:
     """Writes the trained policy and, if there are to be any, the outcome of its episodes."""
     policy.save(run_dir / POLICY_FOLDER)
     if evaluation.episodes:
-        result = evaluate(policy, env_id, env_kwargs, evaluation.episodes, evaluation.seed)
+        episodes, seed = evaluation.episodes, evaluation.seed
+        result = evaluate(policy, env_id, env_kwargs, episodes, seed, learned=learned)
         save_result(run_dir / RESULT_FILE, result)
 
 
@@ -125,7 +134,8 @@ def _stops(updates: int, evaluation: EvaluationConfig) -> list[int]:
 
 def save_result(path: Path, result: EvaluationResult) -> None:
     """Writes the outcome of every episode as JSON, atomically."""
-    write_json(path, {name: values.tolist() for name, values in vars(result).items()})
+    found = {name: values for name, values in vars(result).items() if values is not None}
+    write_json(path, {name: values.tolist() for name, values in found.items()})
 
 
 def load_result(path: Path) -> EvaluationResult:

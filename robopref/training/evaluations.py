@@ -38,26 +38,18 @@ class Evaluations:
         self,
         folder: Path,
         step: int,
-        env_id: str,
-        env_kwargs: Mapping[str, Any],
-        episodes: int,
-        seed: int,
+        played: Mapping[str, Any],
         beside: bool,
     ) -> None:
         """
         Args:
             folder: gets `metrics.jsonl`, TensorBoard events, and what is waiting.
             step: where the run goes on; what was of later steps is dropped.
-            env_id: Gymnasium id.
-            env_kwargs: arguments of the environment.
-            episodes: of each evaluation; none is made when 0.
-            seed: seed of the starts.
+            played: arguments of `evaluate` beside the policy; no episodes make no evaluation.
             beside: whether a worker process plays them.
         """
         self._curve, self._folder, self._beside = folder, folder / WAITING, beside
-        self._episodes: dict[str, Any] = {
-            "env_id": env_id, "env_kwargs": dict(env_kwargs), "episodes": episodes, "seed": seed
-        }  # fmt: skip
+        self._played = dict(played)
         self._since = step
         self._logger: MetricsLogger | None = None
         self._worker: subprocess.Popen[str] | None = None
@@ -77,15 +69,15 @@ class Evaluations:
         Raises:
             InputError: if an evaluation failed.
         """
-        if step in self._seen or not self._episodes["episodes"]:
+        if step in self._seen or not self._played["episodes"]:
             return
         self._seen.add(step)
         if not self._beside:
-            self._log(step, evaluate(policy, **self._episodes).summary)
+            self._log(step, evaluate(policy, **self._played).summary)
             return
         with atomic_folder(self._folder / f"{step:08d}") as temporary:
             policy.save(temporary)
-            write_json(temporary / REQUEST, self._episodes)
+            write_json(temporary / REQUEST, self._played)
         self._ask(step)
         self._collect()
 

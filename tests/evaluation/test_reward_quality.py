@@ -8,6 +8,7 @@ from robopref.data.segments import all_segments
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import (
     annotator_accuracies,
+    epic_distance,
     label_accuracy,
     preference_calibration_error,
     reward_quality,
@@ -31,7 +32,22 @@ def test_the_true_reward_is_perfect() -> None:
     quality = reward_quality(LearnedRewards(5.0 * DATASET.rewards + 1.0, None), DATASET)
     assert quality["return_spearman"] == pytest.approx(1.0)
     assert quality["step_pearson"] == pytest.approx(1.0)
-    assert set(quality) == {"return_spearman", "step_pearson"}
+    assert quality["epic_distance"] == pytest.approx(0.0, abs=1e-3)
+    assert set(quality) == {"epic_distance", "return_spearman", "step_pearson"}
+
+
+def test_shaping_does_not_count_as_a_difference() -> None:
+    true = DATASET.rewards.astype(np.float64)
+    rng = np.random.default_rng(0)
+    potential = DATASET.flat_observations.astype(np.float64) @ np.array([0.0, 2.0, -1.0])
+    rows = DATASET.observation_rows
+    shaped = 3.0 * true + 1.0 + 0.99 * potential[rows + 1] - potential[rows]
+    assert np.corrcoef(shaped, true)[0, 1] < 0.8
+    assert epic_distance(shaped, true, DATASET) < 0.15
+    noise = rng.normal(size=len(true))
+    assert epic_distance(noise, true, DATASET) == pytest.approx(0.5**0.5, abs=0.05)
+    assert epic_distance(-true, true, DATASET) == pytest.approx(1.0, abs=1e-3)
+    assert math.isnan(epic_distance(0.0 * true, true, DATASET))
 
 
 def test_ties_are_left_out() -> None:

@@ -27,7 +27,7 @@ from robopref.label.questions import PAIR, TEXTS, Piece, Question, piece_of
 from robopref.label.store import Answer, Store
 from robopref.label.terminal import ask_in_terminal
 from robopref.label.videos import FRAMES, VideoCache, frame_step
-from robopref.preferences.dataset import load_preferences
+from robopref.preferences.dataset import ALONE, load_preferences
 from robopref.preferences.queries import uniform_pairs
 from tests.label.conftest import pairs
 
@@ -50,9 +50,10 @@ def test_answers_become_preferences(dataset: Any, tmp_path: Path) -> None:
     ]
     assert export(answers, dataset, tmp_path) == 5
     found = load_preferences(tmp_path / PREFERENCES)
-    assert found.labels.tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
-    assert found.first.episodes.tolist() == [0, 1, 2, 2, 0]
-    assert found.second.starts.tolist() == [2, 0, 0, 2, 2]
+    assert found.labels.tolist() == [1.0, 0.5, 0.0, 1.0, 0.0]
+    assert found.first.episodes.tolist() == [0, 1, 2, 1, 0]
+    assert found.second.starts.tolist() == [2, 0, 0, 0, 2]
+    assert found.ranking.tolist() == [ALONE, ALONE, 3, 3, 3]
     assert found.confidence.tolist() == [1.0, 1.0] + [pytest.approx(2 / 3)] * 3
     assert set(found.source) == {"human"} and set(found.annotator) == {"ana"}
     assert found.created_at[0] == np.datetime64("2026-01-02T03:04:05.678901")
@@ -76,7 +77,7 @@ def test_drawings_of_recordings_without_pictures(points: Path, dataset: Any) -> 
     frames = np.stack([*Source(points).frames(Piece(0, 2, 6))])  # the toy task cannot render itself
     assert frames.shape == (7, SIZE, SIZE, 3) and frames.dtype == np.uint8
     assert not np.array_equal(frames[0], frames[-1])
-    still = drawn(dataset[0], {}, [3, 3])
+    still = [*drawn(dataset[0], {}, [3, 3])]
     np.testing.assert_array_equal(still[0], still[1])
     with pytest.raises(InputError, match="episode 0 has no step 13"):
         next(Source(points).frames(Piece(0, 2, 11)))

@@ -91,7 +91,7 @@ def test_what_answers_say_about_pairs() -> None:
     assert preferred_pairs(pair, {"skip": True}) == []
     ranking = Question("ranking", "?", (A, B, C))
     assert preferred_pairs(ranking, {"order": [2, 0, 1]}) == [
-        (C, A, 0.0), (C, B, 0.0), (A, B, 0.0)
+        (C, A, 0.0), (B, C, 1.0), (A, B, 0.0)
     ]  # fmt: skip
     assert preferred_pairs(Question("score", "?", (A,)), {"score": 3}) == []
 

@@ -10,7 +10,9 @@ from robopref.rewards.losses import (
     davidson_loss,
     entropy_hinge,
     gaussian_preference_loss,
+    lambda_loss,
     linear_preference_loss,
+    plackett_luce_loss,
     rao_kupper_loss,
 )
 
@@ -128,3 +130,42 @@ def test_swapping_a_pair_and_its_label_changes_nothing_with_ties(model: Any) -> 
     torch.testing.assert_close(
         model(logits, tie, labels, weights), model(-logits, tie, 1.0 - labels, weights)
     )
+
+
+def test_plackett_luce_worked_numbers() -> None:
+    # exp(s) = 4, 2, 1: the best first with 4 / 7, then 2 / 3
+    scores = torch.tensor([[[4.0, 2.0, 1.0]]]).log()
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    expected = -math.log(4.0 / 7.0 * 2.0 / 3.0)
+    assert float(plackett_luce_loss(scores, mask, ONES)) == pytest.approx(expected)
+    # what is on no place does not count, and a list of two is a pair
+    pair = torch.tensor([[True, True, False]])
+    assert float(plackett_luce_loss(scores, pair, ONES)) == pytest.approx(math.log(1.5))
+    assert bradley_terry(-math.log(2.0), 0.0) == pytest.approx(math.log(1.5))
+
+
+def test_lambda_loss_worked_numbers() -> None:
+    scores, mask = torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 2, dtype=torch.bool)
+    # gains 1 and 0, discounts log 2 and log 3
+    weight = 1.0 / math.log(2.0) - 1.0 / math.log(3.0)
+    expected = weight * math.log1p(math.exp(-1.0))
+    assert float(lambda_loss(scores, mask, ONES)) == pytest.approx(expected)
+    # an error at the top costs more than the same error at the bottom
+    three = torch.ones(1, 3, dtype=torch.bool)
+    top = lambda_loss(torch.tensor([[[1.0, 2.0, 0.0]]]), three, ONES)
+    bottom = lambda_loss(torch.tensor([[[2.0, 0.0, 1.0]]]), three, ONES)
+    assert float(top) > float(bottom)
+
+
+@pytest.mark.parametrize("loss", [plackett_luce_loss, lambda_loss])
+def test_places_that_are_not_taken_change_nothing(loss: Any) -> None:
+    scores = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    mask, weights = torch.arange(4) < torch.tensor([[4], [2], [3]]), torch.tensor([1.0, 2.0, 0.5])
+    total = loss(scores, mask, weights)
+    alone = torch.stack([
+        loss(scores[:, [i], :size], mask[[i], :size], weights[[i]])
+        for i, size in enumerate((4, 2, 3))
+    ]).mean(0)  # fmt: skip
+    torch.testing.assert_close(total, alone)
+    total.sum().backward()
+    assert not scores.grad[:, ~mask].any() and scores.grad.isfinite().all()

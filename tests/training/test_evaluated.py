@@ -77,10 +77,13 @@ def test_a_process_of_its_own_changes_nothing(data, tmp_path):
     assert not list((tmp_path / "beside" / CURVE_FOLDER / WAITING).iterdir())
 
 
+PLAYED = {"env_id": ENV, "env_kwargs": {}, "episodes": 3, "seed": 0}
+
+
 def test_a_kill_loses_no_evaluation(data, tmp_path):
     config = BehaviorCloningConfig(hidden=[8])
     policy = make_policy(config, data, 0)
-    arguments = (ENV, {}, 3, 0, True)
+    arguments = (PLAYED, True)
     with pytest.raises(KeyboardInterrupt), Evaluations(tmp_path, 0, *arguments) as evaluations:
         for step in (100, 200, 300):
             evaluations.look(policy, step)
@@ -95,7 +98,7 @@ def test_an_environment_that_the_process_does_not_know(data, tmp_path):
     policy = make_policy(BehaviorCloningConfig(hidden=[8]), data, 0)
     with (
         pytest.raises(InputError, match="evaluation.beside=false"),
-        Evaluations(tmp_path, 0, "mine/task-v0", {}, 3, 0, True) as evaluations,
+        Evaluations(tmp_path, 0, {**PLAYED, "env_id": "mine/task-v0"}, True) as evaluations,
     ):
         evaluations.look(policy, 100)
 
