@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = {"sb3": "stable-baselines3", "d3rlpy": "d3rlpy", "torchrl": "torchrl"}
+PACKAGES = {
+    "sb3": "stable-baselines3", "d3rlpy": "d3rlpy", "torchrl": "torchrl", "imitation": "imitation"
+}  # fmt: skip
 
 
 def peer_python(home: Path, peer: str, with_robopref: bool = False) -> Path:
