@@ -81,8 +81,6 @@ ARMS = {
         (
             "policy=iql",
             "online.pretraining_updates=5000",
-            # From the first step on half of every batch would be a few hundred steps of its own.
-            "online.demonstrations_share=0.9",
             "evaluation.every=2500",
             "evaluation.episodes_on_the_way=50",
             "evaluation.episodes=50",

@@ -53,8 +53,9 @@ class OnlineTrainingConfig:
     updates_per_step: int = 1
     n_step: int = 1
     """Most steps whose rewards are summed before the value takes over."""
-    demonstrations_share: float = 0.5
-    """Share of each batch from the demonstrations, where there are any."""
+    demonstrations_share: float | None = None
+    """Share of each batch from the demonstrations, where there are any. null is a half, as RLPD has
+    it, or, after pretraining, in proportion to how many steps they are beside the policy's own."""
     replay_capacity: int = 1_000_000
     """Most observations kept; older ones make room."""
     seed: int = 0
@@ -76,9 +77,10 @@ class OnlineTrainingConfig:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f"online.{name}={getattr(self, name)}: must be at least {minimum}")
-        if not 0.0 <= self.demonstrations_share <= 1.0:
+        share = self.demonstrations_share
+        if share is not None and not 0.0 <= share <= 1.0:
             raise InputError(
-                f"online.demonstrations_share={self.demonstrations_share}: must lie in [0, 1]"
+                f"online.demonstrations_share={share}: must lie in [0, 1]"
             )
         if self.checkpoint_every % self.log_every:
             raise InputError(
@@ -230,7 +232,6 @@ class _Learner:
         self.generator = torch_generator(config.seed, "online", policy.device)
         self._random_steps = 0 if config.pretraining_updates else config.random_steps
         self._discount = policy.discount
-        self._share = config.demonstrations_share if len(replay.demonstration_rows) else 0.0
         self._updates: list[dict[str, Tensor]] = []
         self._episodes: list[dict[str, float]] = []
         self._since = time.monotonic()
@@ -259,7 +260,17 @@ class _Learner:
         if step <= self._random_steps:
             return
         for _ in range(self.config.updates_per_step):
-            self._update(self._share)
+            self._update(self._share())
+
+    def _share(self) -> float:
+        recorded, own = len(self.replay.demonstration_rows), len(self.replay)
+        if not recorded:
+            return 0.0
+        if self.config.demonstrations_share is not None:
+            return self.config.demonstrations_share
+        # A half would be the first few hundred own steps over and over, which undoes what was
+        # learned from the recorded ones.
+        return recorded / (recorded + own) if self.config.pretraining_updates else 0.5
 
     def pretrain(self) -> None:
         """Updates the policy on the demonstrations alone."""
