@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from robopref.errors import InputError
 from robopref.networks.persistence import read_description
 from robopref.rewards.personal import personal
 from robopref.rewards.registry import load_reward
-from robopref.rewards.relabel import relabel
+from robopref.rewards.relabel import lower_bound, relabel
 from robopref.rewards.visual import as_seen
 
 TRUE, ZERO = "true", "zero"
@@ -28,10 +29,20 @@ def reward_of_states(source: str) -> str:
     return source
 
 
+class Choice(Protocol):
+    """The options."""
+
+    rewards: str
+    whose: str
+    pessimism: float
+    lower_bound: bool
+
+
 def chosen_rewards(
-    dataset: TrajectoryDataset, source: str, whose: str, pessimism: float, device: torch.device
+    dataset: TrajectoryDataset, choice: Choice, device: torch.device
 ) -> NDArray[np.float32]:
     """(N,): what the policy learns from."""
+    source, whose, pessimism = choice.rewards, choice.whose, choice.pessimism
     if whose and source in (TRUE, ZERO):
         raise InputError(
             f"whose={whose}: chooses among the annotators of a learned reward; give its folder as "
@@ -49,6 +60,10 @@ def chosen_rewards(
     if getattr(model.config, "encoder", ""):
         # The policy may not look at images; the reward reads them from the file.
         dataset = as_seen(load_dataset_lazily(dataset.source), model.config, device)
+    if choice.lower_bound:
+        if pessimism:
+            raise InputError("lower_bound=true: is pessimism of another kind; leave pessimism= out")
+        return lower_bound(dataset, model)
     learned = relabel(dataset, model)
     if not pessimism:
         return learned.mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from robopref.data.segments import gather, whole_episodes
 from robopref.errors import InputError
 from robopref.preferences.dataset import Preferences
 from robopref.rewards.base import RewardModel
-from robopref.structures import Segments
+from robopref.structures import SegmentBatch, Segments
 
 CHUNK_STEPS = 20_000
 """Steps whose rewards are predicted at once; bounds memory."""
@@ -40,17 +41,24 @@ def relabel(
     Raises:
         InputError: if the sizes differ from those the model was trained for.
     """
-    episodes = whole_episodes(dataset)
-    per_chunk = max(chunk_steps // int(dataset.lengths.max()), 1)
     means, stds = [], []
-    for start in range(0, len(dataset), per_chunk):
-        segments = gather(dataset, episodes[start : start + per_chunk], model.device)
+    for segments in _chunks(dataset, model, chunk_steps):
         prediction = model.predict(segments)
         real = segments.mask > 0
         means.append(prediction.mean[real].cpu().numpy())
         if prediction.std is not None:
             stds.append(prediction.std[real].cpu().numpy())
     return LearnedRewards(np.concatenate(means), np.concatenate(stds) if stds else None)
+
+
+def _chunks(
+    dataset: TrajectoryDataset, model: RewardModel, chunk_steps: int
+) -> Iterator[SegmentBatch]:
+    """All episodes in order, several at a time."""
+    episodes = whole_episodes(dataset)
+    per_chunk = max(chunk_steps // int(dataset.lengths.max()), 1)
+    for start in range(0, len(dataset), per_chunk):
+        yield gather(dataset, episodes[start : start + per_chunk], model.device)
 
 
 def episode_sums(
@@ -75,22 +83,60 @@ def sum_differences(
     return sums(preferences.second) - sums(preferences.first)
 
 
-def in_best_episodes(
-    rewards: NDArray[np.floating[Any]], dataset: TrajectoryDataset, share: float
-) -> NDArray[np.bool_]:
-    """(N,): steps of the share of episodes with the highest sums of `rewards` (N,).
+def lower_bound(dataset: TrajectoryDataset, model: RewardModel) -> NDArray[np.float32]:
+    """(N,): the lowest reward of each step that any member of an ensemble predicts.
 
     Raises:
-        InputError: if `share` lies outside (0, 1], or all sums are equal.
+        InputError: as `relabel`, or if the model has one member.
+    """
+    lowest = []
+    for segments in _chunks(dataset, model, CHUNK_STEPS):
+        members = model.predict_members(segments)
+        if len(members) < 2:
+            raise InputError(
+                f"lower_bound=true: reward {model.name} has no ensemble; train one with "
+                "reward.members above 1"
+            )
+        lowest.append(members.amin(0)[segments.mask > 0].cpu().numpy())
+    return np.concatenate(lowest)
+
+
+def in_extreme_episodes(
+    rewards: NDArray[np.floating[Any]],
+    dataset: TrajectoryDataset,
+    share: float,
+    worst: float = 0.0,
+) -> NDArray[np.bool_]:
+    """(N,): steps of the episodes with the highest and of those with the lowest sums of `rewards`.
+
+    Both ends: Zhang et al.: Policy Filtration for RLHF to Mitigate Noise in Reward Models, ICML
+    2025, arXiv 2409.06957 (PF-PPO), which learns from the best and the worst samples, since a
+    learned reward orders the extremes most reliably.
+
+    Args:
+        rewards: (N,)
+        dataset: the episodes.
+        share: of the episodes, with the highest sums.
+        worst: share with the lowest.
+
+    Raises:
+        InputError: if `share` lies outside (0, 1] or `worst` outside [0, 1), they overlap, or all
+            sums are equal.
     """
     if not 0.0 < share <= 1.0:
         raise InputError(f"best_episodes={share}: must lie in (0, 1]")
+    if worst and not 0.0 < worst <= 1.0 - share:
+        raise InputError(
+            f"worst_episodes={worst}: must be at least 0 and, with best_episodes={share}, at most "
+            f"{1.0 - share:g}"
+        )
     sums = episode_sums(rewards, dataset)
     if share < 1.0 and np.ptp(sums) == 0.0:
         raise InputError(
             f"best_episodes={share}: all episodes of {dataset.source} have the same sum of "
             "rewards; give other rewards, or best_episodes=1"
         )
-    chosen = np.zeros(len(sums), dtype=bool)
-    chosen[np.argsort(-sums, kind="stable")[: max(round(share * len(sums)), 1)]] = True
+    chosen, order = np.zeros(len(sums), dtype=bool), np.argsort(-sums, kind="stable")
+    chosen[order[: max(round(share * len(sums)), 1)]] = True
+    chosen[order[len(sums) - round(worst * len(sums)) :]] = True
     return np.repeat(chosen, dataset.lengths)

@@ -27,7 +27,7 @@ from robopref.preferences.dataset import load_preferences
 from robopref.processes import end_with_parent, interrupts_ignored, one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
-from robopref.rewards.relabel import in_best_episodes, relabel
+from robopref.rewards.relabel import in_extreme_episodes, relabel
 from robopref.rewards.visual import as_seen
 from robopref.training.evaluated import RESULT_FILE, EvaluationConfig, train_and_evaluate
 from robopref.training.logger import read_metrics
@@ -134,7 +134,7 @@ def make_run(run: ArmRun) -> None:
     rewards, seed = run_rewards(run, dataset), run.training.seed
     data = transitions(dataset, rewards)
     if run.best_episodes < 1.0:
-        data = data[torch.from_numpy(in_best_episodes(rewards, dataset, run.best_episodes))]
+        data = data[torch.from_numpy(in_extreme_episodes(rewards, dataset, run.best_episodes))]
     policy = make_policy(run.policy, data, seed)
     batches: BatchSource = data
     if policy.name in FROM_LABELS:

@@ -79,9 +79,7 @@ class OnlineTrainingConfig:
                 raise InputError(f"online.{name}={getattr(self, name)}: must be at least {minimum}")
         share = self.demonstrations_share
         if share is not None and not 0.0 <= share <= 1.0:
-            raise InputError(
-                f"online.demonstrations_share={share}: must lie in [0, 1]"
-            )
+            raise InputError(f"online.demonstrations_share={share}: must lie in [0, 1]")
         if self.checkpoint_every % self.log_every:
             raise InputError(
                 f"online.checkpoint_every={self.checkpoint_every}: must be a multiple of "

@@ -244,6 +244,10 @@ def test_evaluate_films(robopref, tmp_path):
             "have the same sum of rewards",
         ),
         (["train", "env=toy/point-mass-v0", "best_episodes=0.5"], "leave out env="),
+        (
+            ["train", "dataset=toy.hdf5", "worst_episodes=0.2"],
+            "worst_episodes=0.2: must be at least 0 and, with best_episodes=1.0, at most 0",
+        ),
         (["train", "env=toy/point-mass-v0", "resets.share=0.5"], "give dataset="),
         (["train", "env=toy/point-mass-v0", "online.pretraining_updates=5"], "give dataset="),
         (["train", "resume=nowhere"], "nowhere/config.yaml: no such file"),

@@ -21,7 +21,7 @@ from robopref.rewards.bradley_terry import (
 from robopref.rewards.pairwise import draw_steps
 from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import REWARDS, make_reward
-from robopref.rewards.relabel import episode_sums, relabel
+from robopref.rewards.relabel import episode_sums, in_extreme_episodes, lower_bound, relabel
 from robopref.seeding import torch_generator
 from tests.preferences.small_data import dataset_of
 from tests.rewards.problems import NOW, labelled
@@ -168,3 +168,27 @@ def test_equal_weighting_counts_all_steps_alike() -> None:
 def test_wrong_options_of_ensembles_are_refused(kind: Any, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"reward"):
         kind(**options)
+
+
+def test_the_lower_bound_is_the_lowest_member() -> None:
+    dataset, preferences = labelled(episodes=20, pairs=60)
+    model = make_reward(BradleyTerryConfig(epochs=2), dataset, seed=0)
+    model.fit(preferences, dataset, seed=0)
+    lowest, learned = lower_bound(dataset, model), relabel(dataset, model)
+    assert learned.std is not None
+    assert (lowest <= learned.mean + 1e-6).all() and (lowest < learned.mean - 1e-4).any()
+    # of three values the lowest is at most sqrt(2) standard deviations below their mean
+    assert (lowest >= learned.mean - np.sqrt(2.0) * learned.std - 1e-5).all()
+    alone = make_reward(BradleyTerryConfig(epochs=2, members=1), dataset, seed=0)
+    with pytest.raises(InputError, match="lower_bound=true: reward bradley_terry has no ensemble"):
+        lower_bound(dataset, alone)
+
+
+def test_the_extremes_are_the_best_and_the_worst_episodes() -> None:
+    dataset = dataset_of([[float(level)] * (3 + level) for level in range(10)])
+    episodes = np.repeat(np.arange(10), dataset.lengths)
+    chosen = in_extreme_episodes(dataset.rewards, dataset, 0.2, worst=0.3)
+    assert set(episodes[chosen]) == {0, 1, 2, 8, 9}
+    assert set(episodes[in_extreme_episodes(dataset.rewards, dataset, 0.2)]) == {8, 9}
+    with pytest.raises(InputError, match="worst_episodes=0.9"):
+        in_extreme_episodes(dataset.rewards, dataset, 0.2, worst=0.9)
