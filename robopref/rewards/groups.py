@@ -25,7 +25,6 @@ from robopref.rewards.base import OnEpoch, RewardPrediction
 from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
 from robopref.rewards.personal import PersonalReward, check_known, check_people
 from robopref.rewards.relabel import relabel, sum_differences
-from robopref.seeding import numpy_generator
 from robopref.structures import SegmentBatch
 
 
@@ -105,8 +104,7 @@ class GroupsReward(PersonalReward):
                 f"({', '.join(names)}); a group needs one at least"
             )
         start = [{k: v.clone() for k, v in each.state_dict().items()} for each in self.rewards]
-        # Nobody is known yet: groups of equal size.
-        groups = numpy_generator(seed, "groups").permutation(len(names)) % self.config.groups
+        groups = self._first_groups(preferences, dataset, people, seed, start)
         metrics: dict[str, float] = {}
         epochs = 0
         for _ in range(self.config.rounds):
@@ -117,7 +115,7 @@ class GroupsReward(PersonalReward):
                 found = model.fit(own, dataset, seed, _counted(on_epoch, epochs))
                 losses.append(found["train/loss"])
                 epochs += self.config.epochs
-            likelihoods = self._likelihoods(preferences, dataset, people)
+            likelihoods = self._likelihoods(preferences, dataset, people, self.config.groups)
             wanted = _assigned(likelihoods)
             moved = int((wanted != groups).sum())
             chosen = likelihoods[np.arange(len(names)), wanted]
@@ -138,12 +136,42 @@ class GroupsReward(PersonalReward):
             self.spread[group] = float(learned.std()) or 1.0
         return metrics
 
-    def _likelihoods(
-        self, preferences: Preferences, dataset: TrajectoryDataset, people: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """(people, G): log-likelihood of everybody's labels under every reward."""
-        found = np.zeros((int(people.max()) + 1, self.config.groups))
+    def _first_groups(
+        self,
+        preferences: Preferences,
+        dataset: TrajectoryDataset,
+        people: NDArray[np.int64],
+        seed: int,
+        start: list[dict[str, Tensor]],
+    ) -> NDArray[np.int64]:
+        """(people,): everybody with the one of `G` different people whose reward fits them best.
+
+        The first is who gave most labels; each further one whose labels the rewards of those before
+        explain worst. From groups at random, in which people of all wishes are mixed, learning does
+        not get away.
+        """
+        counts = np.bincount(people)
+        chosen = int(counts.argmax())
         for group, model in enumerate(self.rewards):
+            model.load_state_dict(start[group])
+            own = preferences[people == chosen]
+            # Whoever gave the same answer throughout says nothing by themselves.
+            if np.ptp(own.labels) > 0.0:
+                model.fit(own, dataset, seed)
+            likelihoods = self._likelihoods(preferences, dataset, people, group + 1)
+            chosen = int((likelihoods.max(1) / counts).argmin())
+        return _assigned(likelihoods)
+
+    def _likelihoods(
+        self,
+        preferences: Preferences,
+        dataset: TrajectoryDataset,
+        people: NDArray[np.int64],
+        groups: int,
+    ) -> NDArray[np.float64]:
+        """(people, groups): log-likelihood of everybody's labels under the first rewards."""
+        found = np.zeros((int(people.max()) + 1, groups))
+        for group, model in enumerate(self.rewards[:groups]):
             logits = sum_differences(relabel(dataset, model).mean, preferences, dataset)
             # y log sigmoid(d) + (1 - y) log sigmoid(-d)
             each = -np.logaddexp(0.0, -logits) * preferences.labels - np.logaddexp(0.0, logits) * (

@@ -47,15 +47,19 @@ from robopref.structures import SegmentBatch
 
 @dataclass
 class VPLConfig(PairwiseConfig):
-    """Settings."""
+    """Settings. Encoder and reward start from nothing, so both learn longer and faster than one
+    reward for all does.
+    """
 
+    epochs: int = 60
+    learning_rate: float = 3e-3
     hidden: list[int] = field(default_factory=lambda: [64, 64])
     """Width of each hidden layer of the reward and of the encoder."""
     sampled_steps: int = 16
     """Steps drawn per segment and update, all when 0."""
     latent: int = 8
     """Numbers that say who it is."""
-    context: int = 16
+    context: int = 32
     """Pairs of a person that the encoder reads at once."""
     kl_weight: float = 1e-3
     """Weight of the divergence from a standard normal."""
