@@ -47,11 +47,14 @@ from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.hil.actor import ActingConfig, Actor, Sender, first_policy
+from robopref.hil.gamepad import GamepadOperator
+from robopref.hil.keyboard import KeyboardOperator
 from robopref.hil.learner import LearningConfig, OwnSteps, SessionLearner
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer
 from robopref.hil.log import StepLog
 from robopref.hil.operators import (
-    KeyboardOperator,
+    BrowserConfig,
+    EmergencyStopError,
     NoOperator,
     SyntheticOperator,
     SyntheticOperatorConfig,
@@ -67,7 +70,8 @@ from robopref.seeding import numpy_generator
 from robopref.training.evaluated import EvaluationConfig
 from robopref.training.logger import MetricsLogger
 
-OPERATORS = ("none", "synthetic", "keyboard")
+OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "browser")
+STOPPED = "emergency stop: the robot stands still until robopref hil release lets it go on"
 LOG_EVERY_S = 5.0
 LEAVE_S = 10.0
 """How long an actor that ends waits for the learner to have all of its steps."""
@@ -89,9 +93,12 @@ class HilConfig:
     dataset: str = ""
     """Demonstrations, a robomimic HDF5 file; the learner needs none."""
     operator: str = "none"
-    """Who corrects: none, synthetic (a scripted person) or keyboard (of the terminal)."""
+    """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad, or
+    browser (a page for a phone or laptop)."""
     synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
     """How the scripted person behaves."""
+    browser: BrowserConfig = field(default_factory=BrowserConfig)
+    """Where the page of operator=browser is served, by whoever drives the robot."""
     policy: str = RLPD.name
     """The learner: rlpd, or behavior_cloning of demonstrations and corrections (HG-DAgger)."""
     rlpd: RLPDConfig = field(default_factory=_learner_config)
@@ -193,7 +200,11 @@ def local(config: HilConfig) -> None:
                 if watch.paused:
                     time.sleep(0.1)
                     continue
-                outcome = robot.play()
+                try:
+                    outcome = robot.play()
+                except EmergencyStopError:
+                    print(STOPPED, flush=True)
+                    break
                 print(f"step {steps.last}: {told(outcome)}", flush=True)
                 logger.log(steps.last, session.take_metrics() | numbers(outcome))
         _end(config, session, env, folder)
@@ -248,7 +259,11 @@ def actor(config: HilConfig) -> None:
             if client.paused and sender.connected:
                 time.sleep(0.1)
                 continue
-            outcome = robot.play()
+            try:
+                outcome = robot.play()
+            except EmergencyStopError:
+                print(STOPPED, flush=True)
+                break
             state = "" if sender.connected else ", no learner"
             print(f"step {spool.last}: {told(outcome)}{state}", flush=True)
             if sender.failure:
@@ -329,6 +344,14 @@ def _operator(config: HilConfig, env: gymnasium.Env[Any, Any]) -> Iterator[Teleo
     elif config.operator == "keyboard":
         with KeyboardOperator(_sizes(env)[1]) as keyboard:
             yield keyboard
+    elif config.operator == "gamepad":
+        with GamepadOperator(_sizes(env)[1]) as gamepad:
+            yield gamepad
+    elif config.operator == "browser":
+        from robopref.hil.browser import BrowserOperator
+
+        with BrowserOperator(_sizes(env)[1], config.browser) as browser:
+            yield browser
     else:
         yield NoOperator()
 

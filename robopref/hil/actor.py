@@ -18,12 +18,13 @@ from typing import Any, Protocol
 import grpc
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.hil.link import DEADLINE_S, LinkClient, permanent
 from robopref.hil.log import StepLog
-from robopref.hil.operators import Teleoperator
+from robopref.hil.operators import EmergencyStopError, Teleoperator
 from robopref.hil.steps import Steps, one_step
 from robopref.networks.persistence import WEIGHTS
 from robopref.policies.base import Policy
@@ -127,14 +128,16 @@ class Actor:
         self._newest = (policy, version)
 
     def play(self) -> EpisodeOutcome:
-        """Plays one episode to its end."""
+        """Plays one episode to its end, or until the operator calls it a success or a failure.
+
+        Raises:
+            EmergencyStopError: if the operator asks for it; the robot stands still by then.
+        """
         self._take_newest()
         seed = np.random.SeedSequence([self.config.seed, self.log.last])
         found, _ = self.env.reset(seed=int(seed.generate_state(1)[0]))
         observation, start = flatten(found), True
-        watching = hasattr(self.operator, "watch")
-        if watching:
-            self.operator.start(found)  # type: ignore[attr-defined]
+        self.operator.start(found)
         outcome = EpisodeOutcome(0, False, 0, 0)
         before, due = False, time.monotonic()
         while True:
@@ -143,15 +146,17 @@ class Actor:
             if self.config.swap == SWAP_STEP:
                 self._take_newest()
             proposed = self._policy.act(observation[None], False, self._generator)[0]
-            correction = self.operator.read()
+            correction = self._read()
             action = proposed if correction is None else np.asarray(correction, np.float32)
             found, reward, terminated, truncated, info = self.env.step(action)
             if "stopped" in info:  # the robot did not carry it out, so there is no step
                 return outcome
             following, success = flatten(found), bool(info.get("success", False))
             action = info.get("executed_action", action)  # a robot's limits may have changed it
-            if watching:
-                self.operator.watch(found, float(reward), success)  # type: ignore[attr-defined]
+            self.operator.watch(found, float(reward), success)
+            verdict = self.operator.verdict()
+            if verdict is not None:
+                success, terminated = verdict, True
             if self.config.end_at_success:
                 reward, terminated = float(success), terminated or success
             step = one_step(
@@ -169,6 +174,15 @@ class Actor:
             before, observation, start = took_over, following, False
             if terminated or truncated:
                 return outcome
+
+    def _read(self) -> NDArray[np.float32] | None:
+        try:
+            return self.operator.read()
+        except EmergencyStopError:
+            stop = getattr(self.env, "emergency_stop", None)
+            if stop is not None:  # a simulation stands still when nobody steps it
+                stop("the operator's device")
+            raise
 
     def _wait(self, due: float) -> float:
         now = time.monotonic()

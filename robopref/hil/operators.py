@@ -1,16 +1,13 @@
-"""Who corrects the robot: people at devices, and a scripted one for tests and benchmarks."""
+"""Who corrects the robot: what every device owes, and a scripted person for tests and benchmarks.
+
+Devices are in files of their own: keyboard.py, gamepad.py, browser.py.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import sys
-import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +17,67 @@ from robopref.errors import InputError
 Action = NDArray[np.float32]
 
 
-class Teleoperator(Protocol):
+class EmergencyStopError(Exception):
+    """A person wants the robot to stand still, at once and until it is released."""
+
+
+class Teleoperator(ABC):
     """A device that a person moves the robot with."""
 
+    @abstractmethod
     def read(self) -> Action | None:
-        """(A,): what the person does now; None while the hands are off."""
+        """(A,): what the person does now; None while the hands are off.
+
+        Raises:
+            EmergencyStopError: if the person asks for it.
+        """
+
+    def verdict(self) -> bool | None:
+        """Whether the person has called the episode a success or a failure since asked last."""
+        return None
+
+    def start(self, observation: Any) -> None:  # noqa: B027
+        """An episode begins with this observation."""
+
+    def watch(self, observation: Any, reward: float, success: bool) -> None:  # noqa: B027
+        """A step was made, by whomever."""
 
 
-class NoOperator:
+@dataclass
+class BrowserConfig:
+    """Where the page is served."""
+
+    address: str = "127.0.0.1:8060"
+    """host:port; another host than this machine's own needs a certificate."""
+    certificate: str = ""
+    """PEM file."""
+    key: str = ""
+    """PEM file of its private key."""
+
+
+def hand_action(action_dim: int, move: Any, gripper: float, device: str = "") -> Action:
+    """(A,): the first three move the hand, the last is the gripper.
+
+    Args:
+        action_dim: `A`.
+        move: (3,) in [-1, 1].
+        gripper: in [-1, 1], closing above 0.
+        device: for the message.
+
+    Raises:
+        InputError: if the action has fewer than four dimensions.
+    """
+    if action_dim < 4:
+        raise InputError(
+            f"operator={device}: drives hands with at least 4 dimensions of action, and this "
+            f"environment has {action_dim}"
+        )
+    action = np.zeros(action_dim, dtype=np.float32)
+    action[:3], action[-1] = move, gripper
+    return np.clip(action, -1.0, 1.0)
+
+
+class NoOperator(Teleoperator):
     """Nobody corrects."""
 
     def read(self) -> Action | None:
@@ -57,7 +107,7 @@ class SyntheticOperatorConfig:
             raise InputError("operator.error: lies in [0, 1]; operator.noise: at least 0")
 
 
-class SyntheticOperator:
+class SyntheticOperator(Teleoperator):
     """Takes over with the environment's scripted expert when the robot makes no progress.
 
     It judges progress by the environment's reward, as a person would by looking; nothing that
@@ -113,88 +163,3 @@ class SyntheticOperator:
         if self._rng.random() < self.config.error:
             action = self._rng.uniform(-1.0, 1.0, len(action)).astype(np.float32)
         return action
-
-
-KEYS: Mapping[str, tuple[int, float]] = {
-    "w": (1, 1.0), "s": (1, -1.0), "a": (0, -1.0), "d": (0, 1.0), "r": (2, 1.0), "f": (2, -1.0),
-}  # fmt: skip
-"""Key to dimension of the action and its sign: away and back, left and right, up and down."""
-OPEN, CLOSE = "o", "c"
-HELD_S = 0.3
-"""How long a key counts as held: terminals repeat it about ten times a second."""
-
-
-class KeyboardOperator:
-    """A terminal's keyboard: w s a d r f move the hand, o and c open and close the gripper."""
-
-    def __init__(
-        self, action_dim: int, speed: float = 1.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """
-        Raises:
-            InputError: if the action has fewer than four dimensions.
-        """
-        if action_dim < 4:
-            raise InputError(
-                f"operator=keyboard: drives hands with at least 4 dimensions of action, and this "
-                f"environment has {action_dim}"
-            )
-        self._action_dim, self._speed, self._clock = action_dim, speed, clock
-        self._held: dict[str, float] = {}
-        self._gripper = 0.0
-        self._termios: ModuleType | None = None
-
-    def __enter__(self) -> Self:
-        """Reads single keys from now on.
-
-        Raises:
-            InputError: if there is no terminal.
-        """
-        import termios
-        import tty
-
-        if not sys.stdin.isatty():
-            raise InputError("operator=keyboard: needs a terminal; start it from one")
-        self._termios, self._before = termios, termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Gives the terminal back."""
-        if self._termios is not None:
-            with contextlib.suppress(OSError):
-                self._termios.tcsetattr(sys.stdin, self._termios.TCSADRAIN, self._before)
-
-    def press(self, key: str) -> None:
-        """A key came."""
-        key = key.lower()
-        if key in (OPEN, CLOSE):
-            self._gripper = -1.0 if key == OPEN else 1.0
-        if key in KEYS or key in (OPEN, CLOSE):
-            self._held[key] = self._clock()
-
-    def read(self) -> Action | None:
-        """The sum of the keys that are held; None when none is."""
-        if self._termios is not None:
-            while select.select([sys.stdin], [], [], 0)[0]:
-                text = os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
-                for key in text:
-                    self.press(key)
-                if not text:
-                    break
-        now = self._clock()
-        self._held = {key: since for key, since in self._held.items() if now - since < HELD_S}
-        if not self._held:
-            return None
-        action = np.zeros(self._action_dim, dtype=np.float32)
-        for key in self._held:
-            if key in KEYS:
-                dimension, sign = KEYS[key]
-                action[dimension] += sign * self._speed
-        action[-1] = self._gripper
-        return np.clip(action, -1.0, 1.0)

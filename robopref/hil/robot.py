@@ -357,6 +357,13 @@ class RemoteRobot(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         info = {"success": success, "executed_action": state["action"]}
         return self._last, float(state["reward"][0]), terminated, truncated, info
 
+    def emergency_stop(self, reason: str) -> None:
+        """Has the arm stand still until it is released (`robopref hil release`)."""
+        try:
+            self._caller.call("Stop", reason=reason)
+        except grpc.RpcError as error:  # its watchdog stops it then
+            log.warning("the robot's server did not answer the emergency stop: %s", error.details())
+
     def close(self) -> None:
         """Ends the connection."""
         self._caller.close()

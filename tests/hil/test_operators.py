@@ -8,12 +8,8 @@ import pytest
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.hil.corrections import correction_preferences
-from robopref.hil.operators import (
-    HELD_S,
-    KeyboardOperator,
-    SyntheticOperator,
-    SyntheticOperatorConfig,
-)
+from robopref.hil.keyboard import HELD_S, KeyboardOperator
+from robopref.hil.operators import SyntheticOperator, SyntheticOperatorConfig
 from robopref.hil.steps import Steps, session_dataset
 from tests.hil.steps import episode
 

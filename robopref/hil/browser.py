@@ -1,0 +1,187 @@
+"""A page on a phone or laptop as a device, over a WebSocket.
+
+GET  /drive/SECRET      the page: a pad for the hand, a slider for its height, the gripper's buttons
+WS   /drive/SECRET/ws   what is held, twenty times a second
+
+One person drives at a time. When the connection breaks, or nothing has come for a moment, the hands
+are off. Served to other machines it needs a certificate, and the link's secret keeps others out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import FileResponse
+
+from robopref.errors import InputError
+from robopref.hil.link import LinkConfig
+from robopref.hil.operators import (
+    Action,
+    BrowserConfig,
+    EmergencyStopError,
+    Teleoperator,
+    hand_action,
+)
+from robopref.hil.page import HEADERS, STATIC
+
+SILENT_S = 0.3
+"""Longest time without a message before the hands count as off."""
+LONGEST_MESSAGE = 1_000
+REFUSED, TAKEN = 4403, 4409
+"""Codes with which a connection is closed: from elsewhere, and somebody drives already."""
+
+
+class BrowserOperator(Teleoperator):
+    """Drives by what the page says, as a context that serves it."""
+
+    def __init__(
+        self,
+        action_dim: int,
+        config: BrowserConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Raises:
+            InputError: if the action has fewer than four dimensions, or others could reach the page
+                without a certificate.
+        """
+        hand_action(action_dim, 0.0, 0.0, "browser")
+        if bool(config.certificate) != bool(config.key):
+            raise InputError("browser.certificate=, browser.key=: give both, for TLS, or neither")
+        host, _, port = config.address.rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"browser.address={config.address}: must be host:port")
+        if not config.certificate and not LinkConfig(config.address, "-", "-").loopback:
+            raise InputError(
+                f"browser.address={config.address}: others can reach it, so it needs "
+                "browser.certificate= and browser.key="
+            )
+        self.config, self.secret = config, secrets.token_urlsafe(16)
+        self.driving = False
+        """Whether a page is connected."""
+        self._action_dim, self._clock = action_dim, clock
+        self._held: Action | None = None
+        self._since, self._stop = 0.0, False
+        self._verdict: bool | None = None
+
+    def take(self, text: str) -> None:
+        """What the page says.
+
+        Args:
+            text: JSON with `move` (three numbers in [-1, 1]) and `gripper` while something is held,
+                without while nothing is; `verdict`, true or false; `stop`.
+
+        Raises:
+            ValueError: if it is anything else.
+        """
+        said = json.loads(text)
+        if not isinstance(said, dict) or said.keys() - {"move", "gripper", "verdict", "stop"}:
+            raise ValueError("no message of the page")
+        held = None
+        if "move" in said:
+            numbers = [float(number) for number in [*said["move"], said.get("gripper", 0.0)]]
+            if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+                raise ValueError("three finite numbers and the gripper's are wanted")
+            held = hand_action(self._action_dim, numbers[:3], numbers[3])
+        self._held, self._since = held, self._clock()
+        if isinstance(said.get("verdict"), bool):
+            self._verdict = said["verdict"]
+        self._stop |= said.get("stop") is True
+
+    def let_go(self) -> None:
+        """The page is gone."""
+        self._held, self.driving = None, False
+
+    def read(self) -> Action | None:
+        """What is held."""
+        if self._stop:
+            raise EmergencyStopError
+        return self._held if self._clock() - self._since < SILENT_S else None
+
+    def verdict(self) -> bool | None:
+        """What the buttons said."""
+        said, self._verdict = self._verdict, None
+        return said
+
+    def __enter__(self) -> Self:
+        """Serves the page, and says where it is.
+
+        Raises:
+            InputError: if the address cannot be had.
+        """
+        host, _, port = self.config.address.rpartition(":")
+        config = uvicorn.Config(
+            application(self), host.strip("[]"), int(port), log_level="warning",
+            ws_max_size=LONGEST_MESSAGE, ssl_certfile=self.config.certificate or None,
+            ssl_keyfile=self.config.key or None,
+        )  # fmt: skip
+        try:
+            socket = config.bind_socket()
+        except SystemExit as error:  # uvicorn's way of saying that the address is taken
+            raise InputError(
+                f"browser.address={self.config.address}: cannot listen there; choose another port"
+            ) from error
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([socket],), daemon=True, name="browser"
+        )
+        self._thread.start()
+        scheme = "https" if self.config.certificate else "http"
+        port = socket.getsockname()[1]
+        print(f"drive at {scheme}://{host}:{port}/drive/{self.secret}", flush=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the page."""
+        self._server.should_exit = True
+        self._thread.join(5.0)
+
+
+def application(operator: BrowserOperator) -> FastAPI:
+    """The page's server."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    address = f"/drive/{operator.secret}"
+
+    def static(name: str) -> Callable[[], Response]:
+        return lambda: FileResponse(STATIC / name, headers=HEADERS)
+
+    files = {address: "drive.html", "/drive.css": "drive.css", "/drive.js": "drive.js"}
+    for path, name in files.items():
+        app.add_api_route(path, static(name), methods=["GET"], response_model=None)
+
+    @app.websocket(f"{address}/ws")
+    async def drive(connection: WebSocket) -> None:
+        await connection.accept()
+        # Another site's page may open a socket to here; its origin it cannot hide.
+        origin = urlsplit(connection.headers.get("origin", "")).netloc
+        if origin != connection.headers.get("host"):
+            await connection.close(REFUSED)
+            return
+        if operator.driving:
+            await connection.close(TAKEN)
+            return
+        operator.driving = True
+        try:
+            while True:
+                operator.take(await connection.receive_text())
+        except (WebSocketDisconnect, ValueError, TypeError, KeyError):
+            pass
+        finally:
+            operator.let_go()
+
+    return app
