@@ -39,17 +39,10 @@ class GaussianActor(nn.Module):
         return -0.5 * error.square().sum(-1) - log_std.sum() - constant
 
     def sample(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, A): random actions in [-1, 1].
-
-        Noise is cut to as much on either side as there is room to the nearer bound: if actions were
-        clipped, they would lie inwards of a mean near a bound, and a policy that learns from its
-        own would get slower and slower.
-        """
+        """(B, A): random actions, clipped to [-1, 1]."""
         mean: Tensor = self(observations)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        room = 1.0 - mean.abs()
-        noise = noise * self.log_std.clamp(*LOG_STD_RANGE).exp()
-        return mean + torch.minimum(noise.abs(), room) * noise.sign()
+        return (mean + noise * self.log_std.clamp(*LOG_STD_RANGE).exp()).clamp(-1.0, 1.0)
 
 
 class SquashedGaussianActor(nn.Module):
