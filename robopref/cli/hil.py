@@ -311,14 +311,18 @@ def _page(config: HilConfig, session: SessionLearner) -> Iterator[None]:
 
 
 def _robot(config: HilConfig, driver: str) -> gymnasium.Env[Any, Any]:
-    """What the actor drives."""
+    """What the actor drives; with pictures, where the operator sees it by them alone."""
     if not config.robot.address:
-        return _environment(config)
+        env = _environment(config)
+        if config.operator != "browser" or "rgb_array" not in env.metadata["render_modes"]:
+            return env
+        env.close()
+        return _environment(config, render_mode="rgb_array")
     return RemoteRobot(config.robot, driver)
 
 
-def _environment(config: HilConfig) -> gymnasium.Env[Any, Any]:
-    env = make_env(config.env, **environment_options(config.horizon))
+def _environment(config: HilConfig, **more: Any) -> gymnasium.Env[Any, Any]:
+    env = make_env(config.env, **environment_options(config.horizon), **more)
     space = env.action_space
     if not isinstance(space, Box) or len(space.shape) != 1:
         raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")

@@ -154,6 +154,8 @@ class Actor:
             following, success = flatten(found), bool(info.get("success", False))
             action = info.get("executed_action", action)  # a robot's limits may have changed it
             self.operator.watch(found, float(reward), success)
+            if self.operator.shows and self.env.render_mode:
+                self.operator.show(self.env.render())
             verdict = self.operator.verdict()
             if verdict is not None:
                 success, terminated = verdict, True

@@ -1,7 +1,7 @@
 """A page on a phone or laptop as a device, over a WebSocket.
 
 GET  /drive/SECRET      the page: a pad for the hand, a slider for its height, the gripper's buttons
-WS   /drive/SECRET/ws   what is held, twenty times a second
+WS   /drive/SECRET/ws   what is held, twenty times a second; back come pictures, as JPEG
 
 One person drives at a time. When the connection breaks, or nothing has come for a moment, the hands
 are off. Served to other machines it needs a certificate, and the link's secret keeps others out.
@@ -9,6 +9,8 @@ are off. Served to other machines it needs a certificate, and the link's secret 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import math
 import secrets
@@ -16,9 +18,11 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import uvicorn
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
@@ -37,12 +41,17 @@ from robopref.hil.page import HEADERS, STATIC
 SILENT_S = 0.3
 """Longest time without a message before the hands count as off."""
 LONGEST_MESSAGE = 1_000
+PICTURE_S = 0.04
+"""Shortest time between two pictures."""
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 80]
 REFUSED, TAKEN = 4403, 4409
 """Codes with which a connection is closed: from elsewhere, and somebody drives already."""
 
 
 class BrowserOperator(Teleoperator):
     """Drives by what the page says, as a context that serves it."""
+
+    shows = True
 
     def __init__(
         self,
@@ -69,6 +78,8 @@ class BrowserOperator(Teleoperator):
         self.config, self.secret = config, secrets.token_urlsafe(16)
         self.driving = False
         """Whether a page is connected."""
+        self.picture: tuple[int, bytes] = 0, b""
+        """How many there were, and the newest as JPEG."""
         self._action_dim, self._clock = action_dim, clock
         self._held: Action | None = None
         self._since, self._stop = 0.0, False
@@ -97,6 +108,12 @@ class BrowserOperator(Teleoperator):
         if isinstance(said.get("verdict"), bool):
             self._verdict = said["verdict"]
         self._stop |= said.get("stop") is True
+
+    def show(self, picture: Any) -> None:
+        """Shows it on the page."""
+        if self.driving and picture is not None:
+            encoded = cv2.imencode(".jpg", np.asarray(picture)[..., ::-1], JPEG)[1]
+            self.picture = self.picture[0] + 1, encoded.tobytes()
 
     def let_go(self) -> None:
         """The page is gone."""
@@ -152,13 +169,27 @@ class BrowserOperator(Teleoperator):
         self._thread.join(5.0)
 
 
+async def _show(operator: BrowserOperator, connection: WebSocket) -> None:
+    """Sends each picture once; those that come faster are left out."""
+    sent = operator.picture[0]
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await asyncio.sleep(PICTURE_S)
+            number, picture = operator.picture
+            if number != sent:
+                await connection.send_bytes(picture)
+                sent = number
+
+
 def application(operator: BrowserOperator) -> FastAPI:
     """The page's server."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     address = f"/drive/{operator.secret}"
 
     def static(name: str) -> Callable[[], Response]:
-        return lambda: FileResponse(STATIC / name, headers=HEADERS)
+        policy = HEADERS["Content-Security-Policy"].replace("img-src", "img-src blob:")
+        headers = {**HEADERS, "Content-Security-Policy": policy}
+        return lambda: FileResponse(STATIC / name, headers=headers)
 
     files = {address: "drive.html", "/drive.css": "drive.css", "/drive.js": "drive.js"}
     for path, name in files.items():
@@ -176,6 +207,7 @@ def application(operator: BrowserOperator) -> FastAPI:
             await connection.close(TAKEN)
             return
         operator.driving = True
+        pictures = asyncio.create_task(_show(operator, connection))
         try:
             while True:
                 operator.take(await connection.receive_text())
@@ -183,5 +215,6 @@ def application(operator: BrowserOperator) -> FastAPI:
             pass
         finally:
             operator.let_go()
+            pictures.cancel()
 
     return app

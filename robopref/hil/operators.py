@@ -36,6 +36,12 @@ class Teleoperator(ABC):
         """Whether the person has called the episode a success or a failure since asked last."""
         return None
 
+    shows = False
+    """Whether it shows the person pictures of the robot."""
+
+    def show(self, picture: Any) -> None:  # noqa: B027
+        """What there is to see now, (height, width, 3) uint8."""
+
     def start(self, observation: Any) -> None:  # noqa: B027
         """An episode begins with this observation."""
 

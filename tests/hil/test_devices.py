@@ -221,7 +221,7 @@ def test_in_a_real_browser(capsys: pytest.CaptureFixture[str]) -> None:
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text))
         page.goto(link)
-        page.wait_for_function("document.getElementById('status').className === 'policy'")
+        page.locator("#status.policy").wait_for()
         assert operator.read() is None
         box = page.locator("#pad").bounding_box()
         assert box is not None
@@ -238,6 +238,10 @@ def test_in_a_real_browser(capsys: pytest.CaptureFixture[str]) -> None:
         page.keyboard.down("f")
         wait_for(lambda: operator.read() is not None and operator.read()[2] == -1.0)  # type: ignore[index]
         page.keyboard.up("f")
+        assert page.locator("#view").is_hidden()
+        operator.show(np.full((64, 64, 3), 128, np.uint8))
+        page.locator("#view").wait_for()
+        wait_for(lambda: page.locator("#view").evaluate("image => image.naturalWidth") == 64)
         page.locator("#yes").click()
         wait_for(lambda: operator.verdict() is True)
         page.locator("#stop").click()

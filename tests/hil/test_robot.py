@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 
 from robopref.errors import InputError
 from robopref.hil.link import LinkConfig
+from robopref.hil.operators import Teleoperator
 from robopref.hil.robot import (
     Limiter,
     LimitsConfig,
@@ -175,7 +176,7 @@ def test_a_step_that_was_not_carried_out_is_not_stored(server: RobotServer, tmp_
     from robopref.policies.registry import new_policy
     from robopref.policies.rlpd import RLPDConfig
 
-    class Stopping:
+    class Stopping(Teleoperator):
         """Presses the emergency stop before the sixth step."""
 
         reads = 0

@@ -102,6 +102,13 @@ $("no").addEventListener("click", () => verdict(false));
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   socket = new WebSocket(`${scheme}://${location.host}${location.pathname}/ws`);
+  socket.binaryType = "blob";
+  socket.addEventListener("message", (event) => {
+    const before = $("view").src;
+    $("view").src = URL.createObjectURL(event.data);
+    $("view").hidden = false;
+    if (before) URL.revokeObjectURL(before);
+  });
   socket.addEventListener("open", () => { lost = ""; send(); });
   socket.addEventListener("close", (event) => {
     if (lost === "stopped") return;
