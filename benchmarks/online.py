@@ -81,6 +81,8 @@ ARMS = {
         (
             "policy=iql",
             "online.pretraining_updates=5000",
+            # Values have to be there when it begins to act.
+            "iql.target_update_rate=0.02",
             "evaluation.every=2500",
             "evaluation.episodes_on_the_way=50",
             "evaluation.episodes=50",

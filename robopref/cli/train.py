@@ -15,7 +15,8 @@ Examples:
   robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
   robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
   robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
-  robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000
+  robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000 \
+      iql.target_update_rate=0.02
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ def semi_relaxed_plan(
     temperature: float,
     iterations: int = 100,
     tolerance: float = 1e-5,
+    masses: NDArray[np.float64] | None = None,
 ) -> Matrix:
     """Fused Gromov-Wasserstein plan whose source marginal is free, smoothed by entropy.
 
@@ -88,25 +89,61 @@ def semi_relaxed_plan(
         temperature: `eps`, above 0.
         iterations: most steps.
         tolerance: stops when the plan's mass moves less than this.
+        masses: (M,) what the columns sum to, together 1; 1 / M each when None.
 
     Returns:
-        (N, M) plan; columns sum to 1 / M.
+        (N, M) plan.
     """
     points, targets = cost.shape
-    plan = np.full((points, targets), 1.0 / (points * targets))
+    if masses is None:
+        masses = np.full(targets, 1.0 / targets)
+    plan = np.tile(masses / points, (points, 1))
     for _ in range(iterations):
         gradient = (1.0 - structure_weight) * cost
         gradient += (
             2.0 * structure_weight * _structure_cost(source_distances, target_distances, plan)
         )
-        exponent = -gradient / temperature
-        following = np.exp(exponent - exponent.max(axis=0))
-        following /= following.sum(axis=0) * targets
+        following = _softmax(-gradient / temperature) * masses
         moved = np.abs(following - plan).sum()
         plan = 0.5 * plan + 0.5 * following
         if moved < tolerance:
             break
     return plan
+
+
+def semi_relaxed_columns(
+    cost: Matrix,
+    source_distances: Matrix,
+    to_prototypes: Matrix,
+    plan: Matrix,
+    structure_weight: float,
+    temperature: float,
+) -> Matrix:
+    """Where target points go that are aligned with prototypes, which stand for all of them.
+
+    The fixed point of `semi_relaxed_plan` for a single column, all others being those of `plan`.
+
+    Args:
+        cost: (N, B) cost between the source and these target points.
+        source_distances: (N, N).
+        to_prototypes: (B, P) distances of the points to the prototypes.
+        plan: (N, P) of the prototypes.
+        structure_weight: as there.
+        temperature: as there.
+
+    Returns:
+        (N, B): columns that sum to 1.
+    """
+    structure = _structure_cost(source_distances, to_prototypes.T, plan)
+    gradient = (1.0 - structure_weight) * cost + 2.0 * structure_weight * structure
+    return _softmax(-gradient / temperature)
+
+
+def _softmax(exponent: Matrix) -> Matrix:
+    """Columns that sum to 1."""
+    powers: Matrix = np.exp(exponent - exponent.max(axis=0))
+    powers /= powers.sum(axis=0)
+    return powers
 
 
 def transport_objective(
@@ -132,7 +169,10 @@ def transport_objective(
 
 
 def _structure_cost(source: Matrix, target: Matrix, plan: Matrix) -> Matrix:
-    """sum_{i'j'} (Cs_ii' - Ct_jj')^2 T_i'j', by the square's three terms: (N, M)."""
+    """sum_{i'j'} (Cs_ii' - Ct_j'j)^2 T_i'j', by the square's three terms: (N, M).
+
+    `target` may have other columns than those of the plan: (M', M) for a plan (N, M').
+    """
     rows, columns = plan.sum(axis=1), plan.sum(axis=0)
     total: Matrix = ((source**2) @ rows)[:, None] + (columns @ (target**2))[None]
     total -= 2.0 * source @ plan @ target

@@ -33,12 +33,15 @@ from robopref.optimal_transport.gromov_wasserstein import (
     Matrix,
     balanced_plan,
     proximal_plan,
+    semi_relaxed_columns,
     semi_relaxed_plan,
     transport_objective,
 )
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
+from robopref.preferences.prototypes import chunks, find_prototypes, squared_distances
 from robopref.preferences.queries import Pairs, distinct_segments
 from robopref.preferences.trajectory_features import (
+    Features,
     align_features,
     progress_features,
     state_action_features,
@@ -78,6 +81,9 @@ class TransferConfig:
     """Weight of structure against the fused cost, in [0, 1]; semi_relaxed only."""
     temperature: float = 0.2
     """Entropy of the plan, in units of the costs; semi_relaxed and proximal only."""
+    prototypes: int = 600
+    """Most target trajectories that are aligned with each other. Of more, so many prototypes are,
+    and every trajectory is then aligned with these; semi_relaxed only."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.structure_weight <= 1.0:
@@ -86,6 +92,8 @@ class TransferConfig:
             )
         if self.temperature <= 0.0:
             raise InputError(f"transfer.temperature={self.temperature}: must be above 0")
+        if self.prototypes < 2:
+            raise InputError(f"transfer.prototypes={self.prototypes}: must be at least 2")
         if self.solver is Solver.SEMI_RELAXED and self.cost is Cost.STATE_ACTION:
             raise InputError(
                 "transfer.cost=state_action: cannot be compared between tasks, which "
@@ -101,6 +109,8 @@ PRESETS: Mapping[str, TransferConfig] = {
 """Named settings. `pearl_paper` is plain Gromov-Wasserstein on trajectory distances."""
 
 
+ALL_PAIRS, SAMPLED_PAIRS = 2_000, 100_000
+"""Most target points all of whose pairs are looked at, and how many pairs of more points are."""
 RIDGE = 0.01
 """Ridge on Bradley-Terry scores."""
 TINY = float(np.finfo(np.float64).tiny)
@@ -111,8 +121,8 @@ TINY = float(np.finfo(np.float64).tiny)
 class Transfer:
     """A transport plan with everything that labels follow from."""
 
-    plan: Matrix
-    """(N, M): source points to target points."""
+    plan: NDArray[np.floating[Any]]
+    """(N, M): source points to target points; float32 where prototypes stood for the target."""
     source_labels: Matrix
     """(N, N): probability that the second (column) source point is preferred."""
     source_points: Segments
@@ -124,15 +134,38 @@ class Transfer:
 
     def label_matrix(self) -> Matrix:
         """(M, M): transferred label of every target pair, the normalised rule of the module."""
-        weights = self.plan / np.maximum(self.plan.sum(axis=0), TINY)
-        labels: Matrix = weights.T @ self.source_labels @ weights
+        weights = self._weights()
+        labels: Matrix = weights.T @ self.source_labels.astype(weights.dtype) @ weights
         return np.clip(labels, 0.0, 1.0)
+
+    def labels(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(B,): transferred labels of these pairs of target points (B,), in little memory."""
+        weights = np.ascontiguousarray(self._weights().T)
+        truth = self.source_labels.astype(weights.dtype)
+        found = np.empty(len(first))
+        order = np.argsort(first, kind="stable")  # each first point's product once
+        for piece in chunks(len(first)):
+            rows = order[piece]
+            points, which = np.unique(first[rows], return_inverse=True)
+            seen = weights[points] @ truth
+            found[rows] = np.einsum("bn,bn->b", seen[which], weights[second[rows]])
+        return np.clip(found, 0.0, 1.0)
+
+    def _weights(self) -> NDArray[np.floating[Any]]:
+        sums = np.maximum(self.plan.sum(axis=0), np.finfo(self.plan.dtype).tiny)
+        return np.asarray(self.plan / sums)
 
     @property
     def confidence(self) -> float:
-        """Mean of `pair_confidence` over all target pairs, in [0, 1]; ranks candidate sources."""
-        upper = np.triu_indices(len(self.target_points), k=1)
-        return float(pair_confidence(self.label_matrix()[upper]).mean())
+        """Mean of `pair_confidence` over all target pairs, in [0, 1], or over many where there are
+        very many; ranks candidate sources.
+        """
+        count = len(self.target_points)
+        if count <= ALL_PAIRS:
+            return float(pair_confidence(self.label_matrix()[np.triu_indices(count, k=1)]).mean())
+        pairs = np.random.default_rng(0).integers(0, count, (2, SAMPLED_PAIRS))
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        return float(pair_confidence(self.labels(pairs[0], pairs[1])).mean())
 
 
 def pair_confidence(labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,33 +204,68 @@ def align(
         )
     if config.cost is Cost.PROGRESS:
         left, right = align_features(
-            progress_features(source, source_points), progress_features(target, target_points)
+            _progress(source, source_points), _progress(target, target_points)
         )
     else:
         left = state_action_features(source, source_points)
         right = state_action_features(target, target_points)
-    inside_source, inside_target = _scaled_distances(left), _scaled_distances(right)
-    cost: Matrix | None = None
-    match config.solver:
-        case Solver.SEMI_RELAXED:
-            cost = _squared_distances(left, right)
-            cost /= max(float(np.median(cost)), TINY)
-            plan = semi_relaxed_plan(
-                cost, inside_source, inside_target, config.structure_weight, config.temperature
-            )
-        case Solver.BALANCED:
-            plan = balanced_plan(inside_source, inside_target)
-        case Solver.PROXIMAL:
-            plan = proximal_plan(inside_source, inside_target, config.temperature)
+    plan, objective = _plan(left, right, config)
     return Transfer(
         plan=plan,
         source_labels=complete_labels(len(source_points), first, second, preferences),
         source_points=source_points,
         target_points=target_points,
-        objective=transport_objective(
-            cost, inside_source, inside_target, plan, config.structure_weight
-        ),
+        objective=objective,
     )
+
+
+def _progress(dataset: TrajectoryDataset, points: Segments) -> dict[str, Features]:
+    """`progress_features`, a part of the points at a time."""
+    parts = [progress_features(dataset, points[piece]) for piece in chunks(len(points))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _plan(
+    left: Matrix, right: Matrix, config: TransferConfig
+) -> tuple[NDArray[np.floating[Any]], float]:
+    """(N, M) plan between the features of source (N, D) and target points (M, D), and the objective
+    of what was solved.
+    """
+    many = len(right) > config.prototypes
+    if many and config.solver is not Solver.SEMI_RELAXED:
+        raise InputError(
+            f"transfer.solver={config.solver.value}: {len(right)} target trajectories are more "
+            f"than transfer.prototypes={config.prototypes}, and only solver=semi_relaxed does with "
+            "prototypes; label fewer pairs or raise transfer.prototypes"
+        )
+    points, masses = find_prototypes(right, config.prototypes) if many else (right, None)
+    inside_source, inside_target = _scaled_distances(left), _scaled_distances(points)
+    weight, temperature = config.structure_weight, config.temperature
+    cost: Matrix | None = None
+    match config.solver:
+        case Solver.SEMI_RELAXED:
+            cost = squared_distances(left, points)
+            unit = max(float(np.median(cost)), TINY)
+            cost /= unit
+            plan = semi_relaxed_plan(
+                cost, inside_source, inside_target, weight, temperature, masses=masses
+            )
+        case Solver.BALANCED:
+            plan = balanced_plan(inside_source, inside_target)
+        case Solver.PROXIMAL:
+            plan = proximal_plan(inside_source, inside_target, temperature)
+    objective = transport_objective(cost, inside_source, inside_target, plan, weight)
+    if not many:
+        return plan, objective
+    whole = np.empty((len(left), len(right)), dtype=np.float32)
+    longest = float(np.sqrt(squared_distances(points, points).max()))
+    for piece in chunks(len(right)):
+        near = np.sqrt(squared_distances(right[piece], points)) / max(longest, TINY)
+        here = squared_distances(left, right[piece]) / unit
+        whole[:, piece] = semi_relaxed_columns(
+            here, inside_source, near, plan, weight, temperature
+        ) / len(right)
+    return whole, objective
 
 
 def _check_lengths(
@@ -241,7 +309,7 @@ def transfer_preferences(
     """
     points, (first, second) = distinct_segments(*target_pairs)
     transfer = align(source, preferences, target, points, config)
-    labels = transfer.label_matrix()[first, second]
+    labels = transfer.labels(first, second)
     transferred = Preferences.from_labels(
         target,
         *target_pairs,
@@ -297,13 +365,8 @@ def complete_labels(
     return np.where(count > 0, total / np.maximum(count, 1.0), labels)
 
 
-def _squared_distances(left: NDArray[Any], right: NDArray[Any]) -> Matrix:
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None]
-    return np.asarray(np.maximum(squares - 2.0 * left @ right.T, 0.0))
-
-
 def _scaled_distances(points: NDArray[Any]) -> Matrix:
     """(N, N) Euclidean distances inside one task, scaled to at most 1."""
-    distances = np.sqrt(_squared_distances(points, points))
+    distances = np.sqrt(squared_distances(points, points))
     np.fill_diagonal(distances, 0.0)
     return distances / max(float(distances.max()), TINY)

@@ -189,3 +189,38 @@ def test_wrong_input_is_refused(source: TrajectoryDataset, target: TrajectoryDat
         TransferConfig(cost=Cost.STATE_ACTION, solver=Solver.SEMI_RELAXED)
     with pytest.raises(InputError, match="temperature"):
         TransferConfig(temperature=0.0)
+
+
+def test_prototypes_give_nearly_the_labels_of_all_with_each_other(
+    source: TrajectoryDataset,
+) -> None:
+    labels = oracle(source, uniform_pairs(whole_episodes(source), 60, np.random.default_rng(0)))
+    many = task(np.array([0.0, 0.25, 0.1]), np.linspace(0.0, 1.0, 80) ** 2, seed=1)
+    whole = whole_episodes(many)
+    exact = align(source, labels, many, whole, TransferConfig())
+    few = align(source, labels, many, whole, TransferConfig(prototypes=15))
+    assert few.plan.dtype == np.float32 and few.plan.shape == exact.plan.shape
+    np.testing.assert_allclose(few.plan.sum(axis=0), 1.0 / 80, rtol=1e-4)
+    upper = np.triu_indices(80, k=1)
+    same = (few.label_matrix() > 0.5) == (exact.label_matrix() > 0.5)
+    assert same[upper].mean() > 0.95
+    assert few.confidence == pytest.approx(exact.confidence, abs=0.05)
+
+
+def test_labels_of_pairs_are_those_of_the_matrix() -> None:
+    rng = np.random.default_rng(0)
+    transfer = Transfer(rng.random((5, 9)), rng.random((5, 5)), points(5), points(9), 0.0)
+    first, second = rng.integers(0, 9, (2, 40))
+    found = transfer.labels(first, second)
+    np.testing.assert_allclose(found, transfer.label_matrix()[first, second])
+
+
+def test_only_the_semi_relaxed_solver_has_prototypes(
+    source: TrajectoryDataset, target: TrajectoryDataset
+) -> None:
+    labels = oracle(source, uniform_pairs(whole_episodes(source), 60, np.random.default_rng(0)))
+    config = TransferConfig(Cost.STATE_ACTION, Solver.BALANCED, prototypes=10)
+    with pytest.raises(InputError, match="more than transfer.prototypes=10"):
+        align(source, labels, target, whole_episodes(target), config)
+    with pytest.raises(InputError, match="prototypes=1"):
+        TransferConfig(prototypes=1)
