@@ -191,7 +191,8 @@ def application(operator: BrowserOperator) -> FastAPI:
         headers = {**HEADERS, "Content-Security-Policy": policy}
         return lambda: FileResponse(STATIC / name, headers=headers)
 
-    files = {address: "drive.html", "/drive.css": "drive.css", "/drive.js": "drive.js"}
+    files = {address: "drive.html"}
+    files |= {f"/{name}": name for name in ("colours.css", "drive.css", "drive.js")}
     for path, name in files.items():
         app.add_api_route(path, static(name), methods=["GET"], response_model=None)
 

@@ -26,7 +26,10 @@ from robopref.hil.link import LinkConfig
 from robopref.hil.watch import Watch
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"/": "session.html", "/session.css": "session.css", "/session.js": "session.js"}
+FILES = {
+    "/": "session.html", "/colours.css": "colours.css", "/session.css": "session.css",
+    "/session.js": "session.js",
+}  # fmt: skip
 HEADER = "x-robopref"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
