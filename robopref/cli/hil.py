@@ -4,6 +4,7 @@ Usage:
   robopref hil local OPTIONS     robot and learner in one process
   robopref hil learner OPTIONS   the learner; it waits for actors
   robopref hil actor OPTIONS     a robot, by the learner's policy, corrected by an operator
+  robopref hil record OPTIONS    a person drives, and nothing learns; robopref hil record --help
   robopref hil robot, stop, release   a robot behind a network; robopref hil robot --help
   robopref hil --help            the options
 
@@ -33,45 +34,39 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
-from omegaconf import MISSING
 
-from robopref.cli import hil_robot
+from robopref.cli import hil_record, hil_robot
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
+from robopref.cli.hil_driving import (
+    STOPPED,
+    DrivingConfig,
+    chosen_operator,
+    driven_robot,
+    environment,
+    sizes,
+)
 from robopref.cli.hil_outcome import finish, numbers, told
 from robopref.cli.runs import run_folder
 from robopref.cli.stopping import stopped_gently
 from robopref.data.robomimic import load_dataset
-from robopref.environments import environment_options, make_env
+from robopref.environments import environment_options
 from robopref.errors import InputError
-from robopref.evaluation.rollout import flatten
-from robopref.hil.actor import ActingConfig, Actor, Sender, first_policy
-from robopref.hil.gamepad import GamepadOperator
-from robopref.hil.keyboard import KeyboardOperator
+from robopref.hil.actor import Actor, Sender, first_policy
 from robopref.hil.learner import LearningConfig, OwnSteps, SessionLearner
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer
 from robopref.hil.log import StepLog
 from robopref.hil.operators import (
-    BrowserConfig,
     EmergencyStopError,
-    NoOperator,
-    SyntheticOperator,
-    SyntheticOperatorConfig,
-    Teleoperator,
 )
-from robopref.hil.robot import RemoteRobot
 from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.processes import one_thread
-from robopref.seeding import numpy_generator
 from robopref.training.evaluated import EvaluationConfig
 from robopref.training.logger import MetricsLogger
 
-OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "browser")
-STOPPED = "emergency stop: the robot stands still until robopref hil release lets it go on"
 LOG_EVERY_S = 5.0
 LEAVE_S = 10.0
 """How long an actor that ends waits for the learner to have all of its steps."""
@@ -83,22 +78,11 @@ def _learner_config() -> RLPDConfig:
 
 
 @dataclass
-class HilConfig:
+class HilConfig(DrivingConfig):
     """Options of `robopref hil`."""
 
-    env: str = MISSING
-    """Gymnasium id of the robot, simulated or not."""
-    horizon: int = 0
-    """Steps of an episode, the environment's own number when 0."""
     dataset: str = ""
     """Demonstrations, a robomimic HDF5 file; the learner needs none."""
-    operator: str = "none"
-    """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad, or
-    browser (a page for a phone or laptop)."""
-    synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
-    """How the scripted person behaves."""
-    browser: BrowserConfig = field(default_factory=BrowserConfig)
-    """Where the page of operator=browser is served, by whoever drives the robot."""
     policy: str = RLPD.name
     """The learner: rlpd, or behavior_cloning of demonstrations and corrections (HG-DAgger)."""
     rlpd: RLPDConfig = field(default_factory=_learner_config)
@@ -107,15 +91,10 @@ class HilConfig:
     """Options of policy=behavior_cloning."""
     learning: LearningConfig = field(default_factory=LearningConfig)
     """How much is learned from how many steps."""
-    acting: ActingConfig = field(default_factory=ActingConfig)
-    """How the robot is driven."""
     link: LinkConfig = field(default_factory=LinkConfig)
     """Where the learner listens, for learner and actor."""
     page: str = ""
     """Address of the session's page, such as 127.0.0.1:8050; none when empty."""
-    robot: LinkConfig = field(default_factory=lambda: LinkConfig(""))
-    """A robot behind a network that the actor drives, if it has an address; env= is then what the
-    learner tries the policy in."""
     steps: int = 10_000
     """Steps after which the session ends, at the end of an episode; 0 for a session that goes on
     until it is stopped."""
@@ -134,10 +113,7 @@ class HilConfig:
     too, which is robot when empty."""
 
     def __post_init__(self) -> None:
-        if self.operator not in OPERATORS:
-            raise InputError(
-                f"operator={self.operator}: no such operator; choose from {', '.join(OPERATORS)}"
-            )
+        super().__post_init__()
         if self.policy not in (RLPD.name, BehaviorCloning.name):
             raise InputError(
                 f"policy={self.policy}: no learner of a session; choose {RLPD.name} or "
@@ -145,26 +121,27 @@ class HilConfig:
             )
         if self.policy == BehaviorCloning.name:
             self.learning.demonstrations_share = 1.0  # it clones those alone
-        if self.steps < 0 or self.horizon < 0 or self.segment_steps < 3:
+        if self.steps < 0 or self.segment_steps < 3:
             raise InputError(
-                f"steps={self.steps}, horizon={self.horizon}, segment_steps={self.segment_steps}: "
-                "must be at least 0, 0 and 3"
+                f"steps={self.steps}, segment_steps={self.segment_steps}: must be at least 0 and 3"
             )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs one of the three."""
+    """Runs one of the parts."""
     modes = {"local": local, "learner": learner, "actor": actor}
+    others = {"record": hil_record.main, **dict.fromkeys(hil_robot.PARTS, hil_robot.main)}
     if not arguments or arguments[0] in ("-h", "--help"):
         run("hil", HilConfig, ["--help"], local)
         return
     mode, *rest = arguments
-    if mode not in (*modes, *hil_robot.PARTS):
-        known = ", ".join([*modes, *hil_robot.PARTS])
+    if mode not in (*modes, *others):
+        known = ", ".join([*modes, *others])
         raise InputError(f"hil {mode}: no such part; choose from {known}")
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    if mode in hil_robot.PARTS:
-        hil_robot.main(mode, rest)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("robopref").setLevel(logging.INFO)
+    if mode in others:
+        others[mode](mode, rest)
     else:
         run("hil", HilConfig, rest, modes[mode])
 
@@ -177,8 +154,8 @@ def local(config: HilConfig) -> None:
             "(robopref hil learner); give hil local a number"
         )
     one_thread()
-    env = _robot(config, "robot")
-    with run_folder("hil", config.name, config) as folder, _operator(config, env) as operator:
+    env = driven_robot(config, "robot")
+    with run_folder("hil", config.name, config) as folder, chosen_operator(config, env) as operator:
         session = _session(config, env, folder)
         steps = OwnSteps(session, "robot")
 
@@ -214,7 +191,7 @@ def local(config: HilConfig) -> None:
 def learner(config: HilConfig) -> None:
     """Learns from what actors send, until the session has its steps or is stopped."""
     one_thread()
-    env = _environment(config)
+    env = environment(config)
     with run_folder("hil", config.name, config) as folder:
         session = _session(config, env, folder)
         server = LinkServer(config.link, session)
@@ -246,11 +223,11 @@ def actor(config: HilConfig) -> None:
     """Drives a robot; everything it does is in runs/hil/<name>-actor until the learner has it."""
     one_thread()
     name = config.name or "robot"
-    env = _robot(config, name)
-    client = LinkClient(config.link, name, _sizes(env))
+    env = driven_robot(config, name)
+    client = LinkClient(config.link, name, sizes(env))
     policy, version = first_policy(client, timeout_s=30.0)
-    spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *_sizes(env))
-    with _operator(config, env) as operator, stopped_gently() as stop:
+    spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *sizes(env))
+    with chosen_operator(config, env) as operator, stopped_gently() as stop:
         robot = Actor(env, policy, version, operator, spool, config.acting)
         sender = Sender(client, spool, robot.offer)
         robot.on_step = sender.notice
@@ -310,61 +287,11 @@ def _page(config: HilConfig, session: SessionLearner) -> Iterator[None]:
         end()
 
 
-def _robot(config: HilConfig, driver: str) -> gymnasium.Env[Any, Any]:
-    """What the actor drives; with pictures, where the operator sees it by them alone."""
-    if not config.robot.address:
-        env = _environment(config)
-        if config.operator != "browser" or "rgb_array" not in env.metadata["render_modes"]:
-            return env
-        env.close()
-        return _environment(config, render_mode="rgb_array")
-    return RemoteRobot(config.robot, driver)
-
-
-def _environment(config: HilConfig, **more: Any) -> gymnasium.Env[Any, Any]:
-    env = make_env(config.env, **environment_options(config.horizon), **more)
-    space = env.action_space
-    if not isinstance(space, Box) or len(space.shape) != 1:
-        raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
-    return env
-
-
-def _sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
-    assert env.action_space.shape is not None
-    space = env.observation_space
-    # A robot is not to move only because somebody asks how large its observations are.
-    flat = isinstance(space, Box) and len(space.shape) == 1
-    size = space.shape[0] if flat and space.shape else len(flatten(env.reset(seed=0)[0]))
-    return size, env.action_space.shape[0]
-
-
-@contextlib.contextmanager
-def _operator(config: HilConfig, env: gymnasium.Env[Any, Any]) -> Iterator[Teleoperator]:
-    if config.operator == "synthetic":
-        rng = numpy_generator(config.acting.seed, "operator")
-        # An expert reads observations alone; where the robot is remote, its own twin knows how.
-        expert = _environment(config) if config.robot.address else env
-        yield SyntheticOperator(config.synthetic, expert, rng)
-    elif config.operator == "keyboard":
-        with KeyboardOperator(_sizes(env)[1]) as keyboard:
-            yield keyboard
-    elif config.operator == "gamepad":
-        with GamepadOperator(_sizes(env)[1]) as gamepad:
-            yield gamepad
-    elif config.operator == "browser":
-        from robopref.hil.browser import BrowserOperator
-
-        with BrowserOperator(_sizes(env)[1], config.browser) as browser:
-            yield browser
-    else:
-        yield NoOperator()
-
-
 def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> SessionLearner:
     demonstrations = load_dataset(config.dataset, images=False) if config.dataset else None
     device = chosen_device(config.device)
     settings = getattr(config, config.policy)
-    policy = new_policy(settings, *_sizes(env), config.learning.seed, device)
+    policy = new_policy(settings, *sizes(env), config.learning.seed, device)
     if demonstrations is not None:
         policy.standardizer.fit(demonstrations.flat_observations)
         if config.acting.end_at_success:

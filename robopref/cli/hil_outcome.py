@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import save_dataset
 from robopref.errors import InputError
 from robopref.files import write_json
@@ -47,11 +48,7 @@ def finish(
     played = session.session()
     recorded = session_dataset(played, str(folder))
     dataset = replace(recorded, env_args=getattr(env.unwrapped, "env_args", {}))
-    # A session that is gone on with has a file already, which stays until the new one is whole.
-    whole = folder / f"new-{SESSION_FILE}"
-    whole.unlink(missing_ok=True)
-    save_dataset(whole, dataset)
-    whole.replace(folder / SESSION_FILE)
+    save_again(folder / SESSION_FILE, dataset)
     corrected = True
     try:
         labels = correction_preferences(dataset, segment_steps, datetime.now(UTC))
@@ -78,6 +75,14 @@ def finish(
         f"{folder}: {session.steps} steps, corrected in {100 * metrics['intervention_rate']:.0f} % "
         f"of an episode, {100 * metrics['intervention_rate_last_20']:.0f} % in the last 20{said}"
     )
+
+
+def save_again(path: Path, dataset: TrajectoryDataset) -> None:
+    """Writes a dataset in place of one that is there, which stays until the new one is whole."""
+    whole = path.with_name(f"new-{path.name}")
+    whole.unlink(missing_ok=True)
+    save_dataset(whole, dataset)
+    whole.replace(path)
 
 
 def told(outcome: EpisodeOutcome) -> str:

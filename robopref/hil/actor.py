@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import grpc
 import gymnasium
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
@@ -61,6 +62,18 @@ class ActingConfig:
             raise InputError(f"acting.swap={self.swap}: choose {SWAP_STEP} or {SWAP_EPISODE}")
 
 
+class Acts(Protocol):
+    """What chooses actions while the hands are off, such as a `Policy`."""
+
+    def act(
+        self,
+        observations: NDArray[np.float32],
+        deterministic: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> NDArray[np.float32]:
+        """(B, A) actions from flat observations (B, D)."""
+
+
 class Kept(Protocol):
     """Where an actor's steps go first: a `StepLog`, or the learner itself in the same process."""
 
@@ -98,7 +111,7 @@ class Actor:
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
-        policy: Policy,
+        policy: Acts,
         version: int,
         operator: Teleoperator,
         steps: Kept,
@@ -119,11 +132,11 @@ class Actor:
         self.pace = Pace()
         self._policy, self._version = policy, version
         self.on_step = on_step
-        self._newest: tuple[Policy, int] | None = None
+        self._newest: tuple[Acts, int] | None = None
         self._generator = torch_generator(config.seed, "actor")
         self._generator.manual_seed(self._generator.initial_seed() + steps.last)
 
-    def offer(self, policy: Policy, version: int) -> None:
+    def offer(self, policy: Acts, version: int) -> None:
         """New weights, to be taken when the config says so. May be called from another thread."""
         self._newest = (policy, version)
 

@@ -66,10 +66,34 @@ def test_a_session_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert main([*reward, f"preferences={folder}/corrections.parquet"]) == 0
 
 
+def test_demonstrations_are_recorded_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    person = ["operator=synthetic", "synthetic.patience=1", "synthetic.delay=0"]
+    assert main(["hil", "record", ENV, *person, "episodes=2", "name=d"]) == 0
+    folder = tmp_path / "runs/hil-record/d"
+    assert main(["hil", "record", f"resume={folder}", "episodes=3"]) == 0
+    found = load_dataset(folder / "demonstrations.hdf5")
+    assert len(found) == 3 and found.interventions is not None
+    assert found.terminated.sum() == found.success.sum() == 3
+    still = ~found.interventions
+    assert not found.actions[still].any() and found.actions[~still].any()
+    assert load_dataset(folder / "session.hdf5").num_steps >= found.num_steps
+    start = [ENV, f"dataset={folder}/demonstrations.hdf5", *SMALL, "steps=40", "name=a"]
+    assert main(["hil", "local", *start]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fly"], "hil fly: no such part; choose from local, learner, actor, robot"),
+        (["fly"], "hil fly: no such part; choose from local, learner, actor, record, robot"),
+        (["record", ENV], "operator=none: somebody has to drive"),
+        (
+            ["local", "env=metaworld/reach-v3", "operator=browser", "browser.address=0.0.0.0:1"],
+            "others can reach it",
+        ),
+        (["record", "env=metaworld/reach-v3", "operator=gamepad"], "none is connected"),
         (["local", ENV, "operator=hand"], "operator=hand: no such operator"),
         (["local", ENV, "acting.swap=never"], "choose step or episode"),
         (["local", ENV, "operator=keyboard"], "at least 4 dimensions"),
