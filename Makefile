@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all bench lint mesa
+.PHONY: demo test test-all bench docs lint mesa
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED) mesa
@@ -25,6 +25,10 @@ bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do \
 		echo "== $$file"; $(BIN)/python "$$file" --quick || exit 1; \
 	done
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	@echo "site/index.html: the documentation"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -108,3 +108,16 @@ def test_the_map_leads_to_every_page():
 def test_every_command_is_described():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert all(re.search(rf"robopref {command}[ `]", text) for command in COMMANDS)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    for page in (ROOT / "docs").glob("*.md"):
+        folder = tmp_path if page.stem == "index" else tmp_path / page.stem
+        text = (folder / "index.html").read_text(encoding="utf-8")
+        for source in re.findall(r'<img[^>]*src="([^"]+)"', text):
+            assert source.startswith("data:") or (folder / source).is_file(), source
+    assert "Plackett" in (tmp_path / "reference" / "index.html").read_text(encoding="utf-8")
