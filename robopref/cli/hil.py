@@ -59,11 +59,13 @@ from robopref.hil.log import StepLog
 from robopref.hil.operators import (
     EmergencyStopError,
 )
+from robopref.hil.rewards import SessionReward, SessionRewardConfig
 from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.processes import one_thread
+from robopref.rewards.registry import load_reward
 from robopref.training.evaluated import EvaluationConfig
 from robopref.training.logger import MetricsLogger
 
@@ -98,8 +100,10 @@ class HilConfig(DrivingConfig):
     steps: int = 10_000
     """Steps after which the session ends, at the end of an episode; 0 for a session that goes on
     until it is stopped."""
-    segment_steps: int = 15
-    """Most steps on either side of a takeover that are compared."""
+    rewards: str = ""
+    """Folder of a learned reward that is paid beside success from the first step on."""
+    reward: SessionRewardConfig = field(default_factory=SessionRewardConfig)
+    """How a learned reward counts, and whether corrections teach it while the session runs."""
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(episodes=20, episodes_on_the_way=0)
     )
@@ -121,10 +125,8 @@ class HilConfig(DrivingConfig):
             )
         if self.policy == BehaviorCloning.name:
             self.learning.demonstrations_share = 1.0  # it clones those alone
-        if self.steps < 0 or self.segment_steps < 3:
-            raise InputError(
-                f"steps={self.steps}, segment_steps={self.segment_steps}: must be at least 0 and 3"
-            )
+        if self.steps < 0:
+            raise InputError(f"steps={self.steps}: must be at least 0")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -296,11 +298,19 @@ def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> S
         policy.standardizer.fit(demonstrations.flat_observations)
         if config.acting.end_at_success:
             demonstrations = ended_at_success(demonstrations)
-    return SessionLearner(policy, config.learning, folder, demonstrations)
+    start = load_reward(config.rewards, device) if config.rewards else None
+    reward = None
+    if start is not None or config.reward.learn_every:
+        reward = SessionReward(config.reward, start, config.learning.seed)
+        if start is not None:
+            start.check_sizes(*sizes(env))
+    return SessionLearner(policy, config.learning, folder, demonstrations, reward)
 
 
 def _end(
     config: HilConfig, session: SessionLearner, env: gymnasium.Env[Any, Any], folder: Path
 ) -> None:
     options = environment_options(config.horizon)
-    finish(session, env, config.env, options, config.segment_steps, config.evaluation, folder)
+    finish(
+        session, env, config.env, options, config.reward.segment_steps, config.evaluation, folder
+    )

@@ -25,6 +25,7 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.hil.log import StepLog
+from robopref.hil.rewards import SessionReward
 from robopref.hil.steps import Steps
 from robopref.hil.watch import Watch
 from robopref.networks.persistence import model_description
@@ -33,6 +34,8 @@ from robopref.seeding import torch_generator
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
 from robopref.training.offline import check_metrics
 
+PAID_AT_ONCE = 20_000
+"""Steps whose learned rewards are predicted at once; bounds memory."""
 STEPS_FOLDER, CHECKPOINTS_FOLDER = "steps", "checkpoints"
 
 
@@ -81,8 +84,9 @@ class SessionLearner:
         config: LearningConfig,
         folder: Path,
         demonstrations: TrajectoryDataset | None = None,
+        reward: SessionReward | None = None,
     ) -> None:
-        """Goes on with the session in `folder`, if there is one.
+        """Goes on with the session in `folder`, if there is one; `reward` pays beside success.
 
         Raises:
             InputError: if it holds a session of other sizes or settings.
@@ -93,6 +97,7 @@ class SessionLearner:
         self.replay = ReplayBuffer(
             config.replay_capacity, *self._sizes, demonstrations, policy.device
         )
+        self._reward = reward
         self._logs: dict[str, StepLog] = {}
         self._arrived: collections.deque[tuple[str, Steps]] = collections.deque()
         self._latest = ""  # actor whose step came last
@@ -114,6 +119,8 @@ class SessionLearner:
             log = self._log(path.stem)
             if (steps := log.all()) is not None:
                 self._arrived.append((path.stem, steps))
+        if reward is not None:
+            self._pay_anew(reward)  # the demonstrations
         self._metrics: list[dict[str, Tensor]] = []
         self._published: tuple[int, bytes, str] = (0, b"", "")
         self._version = 0
@@ -177,6 +184,9 @@ class SessionLearner:
         while self._arrived:
             actor, steps = self._arrived.popleft()
             self.watch.see(actor, steps)
+            paid = steps.rewards
+            if self._reward is not None:
+                paid = paid + self._reward.pay(steps.observations, steps.actions)
             for row in range(len(steps)):
                 # Rows of an episode follow each other; another actor's steps are another run.
                 if steps.starts[row] or actor != self._latest:
@@ -188,9 +198,24 @@ class SessionLearner:
                     steps.next_observations[row],
                     bool(steps.terminated[row]),
                     bool(steps.success[row]),
+                    learned_reward=float(paid[row]),
                     intervened=bool(steps.intervened[row]),
                 )
             self.steps += len(steps)
+            if steps.intervened.any():
+                self._learn_reward()
+
+    def _learn_reward(self) -> None:
+        """From the corrections, if it is time, and pays every step anew."""
+        if self._reward is not None and self._reward.learn(self.session()):
+            self._pay_anew(self._reward)
+
+    def _pay_anew(self, reward: SessionReward) -> None:
+        replay = self.replay
+        for rows in replay.valid.nonzero()[:, 0].split(PAID_AT_ONCE):
+            steps = replay.observations[rows].cpu().numpy(), replay.actions[rows].cpu().numpy()
+            paid = torch.from_numpy(reward.pay(*steps)).to(replay.rewards)
+            replay.rewards[rows] = replay.true_rewards[rows] + paid
 
     def learn(self) -> bool:
         """Makes one update if one is due, and says whether it did."""

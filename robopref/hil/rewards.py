@@ -1,0 +1,117 @@
+"""What a step of a session is worth beside success: a learned reward, which corrections may teach.
+
+HIL-SERL pays success alone. A reward that was learned before, as from transferred preferences, says
+from the first step on what leads there; and each takeover is a comparison (see corrections.py),
+from which it is learned anew while the session runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robopref.errors import InputError
+from robopref.hil.corrections import correction_preferences
+from robopref.hil.steps import Steps, session_dataset
+from robopref.rewards.base import RewardModel
+from robopref.rewards.bradley_terry import BradleyTerryConfig
+from robopref.rewards.pairwise import StepReward
+from robopref.rewards.registry import make_reward
+from robopref.structures import SegmentBatch
+
+
+@dataclass
+class SessionRewardConfig:
+    """How a learned reward counts."""
+
+    weight: float = 1.0
+    """What an episode of its best steps is worth, in successes."""
+    learn_every: int = 0
+    """Takeovers after which a reward is learned from all corrections so far; 0 for never."""
+    segment_steps: int = 15
+    """Most steps on either side of a takeover that are compared."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0.0 or self.learn_every < 0 or self.segment_steps < 3:
+            raise InputError(
+                f"reward.weight={self.weight}, reward.learn_every={self.learn_every}, "
+                f"reward.segment_steps={self.segment_steps}: must be at least 0, 0 and 3"
+            )
+
+
+class SessionReward:
+    """Pays steps."""
+
+    def __init__(
+        self, config: SessionRewardConfig, start: RewardModel | None = None, seed: int = 0
+    ) -> None:
+        """
+        Args:
+            config: how it counts.
+            start: the reward until corrections have taught one; nothing is paid without.
+            seed: of what is learned.
+
+        Raises:
+            InputError: if the reward's size is not known, so that it could outweigh success.
+        """
+        if start is not None and not isinstance(start, StepReward):
+            raise InputError(
+                f"rewards=: reward {start.name} is not bounded per step, so that its weight "
+                "against success is not known; train one with reward=pearl or bradley_terry"
+            )
+        self.config, self.model, self._seed = config, start, seed
+        self._taught = 0
+
+    def pay(
+        self, observations: NDArray[np.float32], actions: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(N,): of steps (N, D) and (N, A)."""
+        model = self.model
+        if model is None or not len(actions):
+            return np.zeros(len(actions), dtype=np.float32)
+        mask = torch.ones(len(actions), 1, device=model.device)
+        seen, done = (
+            torch.from_numpy(np.asarray(each)).to(model.device).unsqueeze(1)
+            for each in (observations, actions)
+        )
+        steps = SegmentBatch(seen, done, mask)
+        rewards = model.predict(steps).mean[:, 0] * self.config.weight / model.config.logit_scale
+        return rewards.cpu().numpy().astype(np.float32)
+
+    def learn(self, session: Sequence[Steps]) -> bool:
+        """Learns from the corrections of a session, if there are enough new ones.
+
+        Args:
+            session: all steps of each actor.
+
+        Returns:
+            Whether there is a new reward.
+        """
+        every = self.config.learn_every
+        if not every or takeovers(session) // every <= self._taught // every:
+            return False
+        self._taught = takeovers(session)
+        dataset = session_dataset(session, "session")
+        try:
+            labels = correction_preferences(dataset, self.config.segment_steps, datetime.now(UTC))
+            model = make_reward(BradleyTerryConfig(actions=True), dataset, self._seed)
+            model.fit(labels, dataset, self._seed)
+        except InputError:  # too little to compare so far
+            return False
+        assert isinstance(model, StepReward)
+        self.model = model
+        return True
+
+
+def takeovers(session: Sequence[Steps]) -> int:
+    """How often a person took over."""
+    count = 0
+    for steps in session:
+        before = np.concatenate([[False], steps.intervened[:-1]]) & ~steps.starts
+        count += int((steps.intervened & ~before).sum())
+    return count

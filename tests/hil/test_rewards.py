@@ -1,0 +1,85 @@
+"""A learned reward beside success, and one that corrections teach while the session runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robopref.errors import InputError
+from robopref.hil.learner import LearningConfig, SessionLearner
+from robopref.hil.rewards import SessionReward, SessionRewardConfig, takeovers
+from robopref.hil.steps import Steps
+from robopref.policies.registry import new_policy
+from robopref.policies.rlpd import RLPDConfig
+from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
+from robopref.rewards.rapl import RaplConfig, RaplReward
+from tests.hil.steps import episode
+
+
+def corrected(first: int) -> Steps:
+    """Sixteen steps, of which a person chose the last eight, in another direction."""
+    steps = episode(first, 16, people=tuple(range(8, 16)))
+    steps.actions[:8], steps.actions[8:], steps.rewards[:] = -0.5, 0.5, 0.0
+    return steps
+
+
+def session(folder: Path, reward: SessionReward) -> SessionLearner:
+    sizes = corrected(1).observations.shape[1], corrected(1).actions.shape[1]
+    policy = new_policy(RLPDConfig(hidden=[8], critics=2), *sizes, seed=0)
+    return SessionLearner(policy, LearningConfig(batch_size=4), folder, reward=reward)
+
+
+def sizes() -> tuple[int, int]:
+    steps = corrected(1)
+    return steps.observations.shape[1], steps.actions.shape[1]
+
+
+def test_a_step_is_worth_its_success_and_its_share_of_the_reward(tmp_path: Path) -> None:
+    model = BradleyTerryReward(BradleyTerryConfig(actions=True), *sizes())
+    model.mean_length.fill_(16.0)
+    reward = SessionReward(SessionRewardConfig(weight=2.0), model)
+    learner = session(tmp_path, reward)
+    steps = corrected(1)
+    learner.receive("arm", steps)
+    learner.absorb()
+    paid = reward.pay(steps.observations, steps.actions)
+    assert np.abs(paid).max() <= 2.0 / 16.0 and np.ptp(paid) > 0.0
+    rows = learner.replay.valid.nonzero()[:, 0]
+    np.testing.assert_allclose(learner.replay.rewards[rows], steps.rewards + paid, rtol=1e-5)
+    np.testing.assert_allclose(learner.replay.true_rewards[rows], steps.rewards)
+
+
+def test_corrections_teach_it_and_every_step_is_paid_anew(tmp_path: Path) -> None:
+    reward = SessionReward(SessionRewardConfig(learn_every=2))
+    learner = session(tmp_path, reward)
+    learner.receive("arm", corrected(1))
+    learner.absorb()
+    assert reward.model is None and not learner.replay.rewards.any()
+    for number in range(1, 6):
+        learner.receive("arm", corrected(16 * number + 1))
+    learner.absorb()
+    assert reward.model is not None
+    rows = learner.replay.valid.nonzero()[:, 0]
+    actions, paid = learner.replay.actions[rows, 0], learner.replay.rewards[rows]
+    assert paid[actions > 0].mean() > paid[actions < 0].mean() + 0.05
+    first = paid[:16]  # of before there was a reward
+    assert first[8:].mean() > first[:8].mean()
+    # The steps are on the disk, and what they teach with them.
+    again = session(tmp_path, SessionReward(SessionRewardConfig(learn_every=2)))
+    torch.testing.assert_close(again.replay.rewards[rows], paid)
+
+
+def test_takeovers_are_counted() -> None:
+    steps = Steps.join([episode(1, 9, people=(0, 1, 4, 8)), episode(10, 5, people=(0, 1))])
+    assert takeovers([steps, steps]) == 8
+
+
+def test_what_could_outweigh_success_is_refused() -> None:
+    rapl = RaplReward(RaplConfig(encoder=""), 4, 2)
+    with pytest.raises(InputError, match="rapl is not bounded per step"):
+        SessionReward(SessionRewardConfig(), rapl)
+    with pytest.raises(InputError, match="reward.segment_steps=2"):
+        SessionRewardConfig(segment_steps=2)
