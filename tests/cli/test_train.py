@@ -97,6 +97,26 @@ def test_rewards_come_from_where_they_are_told(robopref, tmp_path):
     assert losses["zero"] < min(losses["true"], losses["reward"])
 
 
+def test_a_learned_return_is_told_beside_the_true_one(robopref, tmp_path):
+    dataset = load_dataset("toy.hdf5")
+    make_reward(BradleyTerryConfig(members=2, hidden=[4]), dataset, 0).save(tmp_path / "reward")
+    looks = ("evaluation.every=15", "evaluation.episodes_on_the_way=2", "evaluation.episodes=2")
+    for name, more in (("learned", ["rewards=reward", "lower_bound=true"]), ("plain", [])):
+        code, error = robopref("train", "dataset=toy.hdf5", *SMALL, *looks, *more, f"name={name}")
+        assert code == 0, error
+        folder = tmp_path / "runs/train" / name
+        lines = (folder / "evaluation/metrics.jsonl").read_text().splitlines()
+        assert len(lines) >= 2
+        learned = name == "learned"
+        assert all(("learned_return" in json.loads(line)) == learned for line in lines)
+        assert (folder / "over_optimization.png").exists() == learned
+        result = json.loads((folder / "evaluation.json").read_text())
+        assert ("learned_returns" in result) == learned
+    code, error = robopref("train", "dataset=toy.hdf5", *SMALL, "rewards=reward", "pessimism=1",
+                           "lower_bound=true")  # fmt: skip
+    assert code == 2 and "pessimism of another kind" in error
+
+
 def test_clones_the_best_episodes(robopref, tmp_path):
     """A tenth of six episodes is the best one, and cloning it is as cloning a file of it alone."""
     dataset = load_dataset("toy.hdf5")
