@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from robopref.evaluation.over_optimization import LEARNED_RETURN, TRUE_RETURN, divergence_step
@@ -13,6 +14,7 @@ from robopref.files import atomic_path
 from robopref.report.figures import BLUE, GREY, ORANGE
 from robopref.training.logger import read_metrics
 
+LATER = LinearSegmentedColormap.from_list("later", ["#dbe8f8", "#123f7a"])
 STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
 
 
@@ -37,22 +39,22 @@ def over_optimization(evaluations: Path, path: Path) -> dict[str, float]:
         learned = [line[LEARNED_RETURN] for line in curve]
         true = [line[TRUE_RETURN] for line in curve]
         axis.plot(learned, true, color=GREY, linewidth=1.0, zorder=1)
-        dots = axis.scatter(
-            learned, true, c=[line["step"] for line in curve], cmap="Blues",
-            vmin=-curve[-1]["step"], edgecolors=BLUE, linewidths=0.6, zorder=2,
-        )  # fmt: skip
+        steps = [line["step"] for line in curve]
+        dots = axis.scatter(learned, true, c=steps, cmap=LATER, edgecolors=BLUE, linewidths=0.6)
+        dots.set_zorder(2)
         figure.colorbar(dots, ax=axis, label="step")
         if parts is not None:
             at = next(line for line in curve if line["step"] == parts)
             axis.annotate(
                 f"they part at step {parts}",
                 (at[LEARNED_RETURN], at[TRUE_RETURN]),
-                xytext=(0, -18),
+                xytext=(0, 14),
                 textcoords="offset points",
                 color=ORANGE,
                 ha="center",
                 arrowprops={"arrowstyle": "-", "color": ORANGE},
             )
+        axis.margins(y=0.2)
         axis.set_xlabel("learned return")
         axis.set_ylabel("true return")
         with atomic_path(path) as temporary:
