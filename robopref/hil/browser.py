@@ -138,7 +138,7 @@ class BrowserOperator(Teleoperator):
         """
         host, _, port = self.config.address.rpartition(":")
         config = uvicorn.Config(
-            application(self), host.strip("[]"), int(port), log_level="warning",
+            application(self), host.strip("[]"), int(port), log_level="warning", log_config=None,
             ws_max_size=LONGEST_MESSAGE, ssl_certfile=self.config.certificate or None,
             ssl_keyfile=self.config.key or None,
         )  # fmt: skip

@@ -109,7 +109,9 @@ def serve_page(
             f"page={address}: the page is for this machine alone; give 127.0.0.1:PORT, and from "
             "elsewhere reach it by ssh -L PORT:127.0.0.1:PORT"
         )
-    config = uvicorn.Config(application(watch, more), host, int(port), log_level="warning")
+    config = uvicorn.Config(
+        application(watch, more), host, int(port), log_level="warning", log_config=None
+    )
     server = uvicorn.Server(config)
     try:
         socket = config.bind_socket()
