@@ -139,7 +139,7 @@ def test_an_interrupt_keeps_what_is_saved(tmp_path):
         while not path.exists():
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)  # what a terminal sends on Ctrl-C
-        errors = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=120)[1]
     assert process.returncode == 130
     assert errors == "robopref: interrupted\n"
     assert find_problems(path) == []
