@@ -25,6 +25,7 @@ Examples:
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -39,11 +40,11 @@ from robopref.cli import hil_record, hil_robot
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
 from robopref.cli.hil_driving import (
-    STOPPED,
     DrivingConfig,
     chosen_operator,
     driven_robot,
     environment,
+    played,
     sizes,
 )
 from robopref.cli.hil_outcome import finish, numbers, told
@@ -56,9 +57,6 @@ from robopref.hil.actor import Actor, Sender, first_policy
 from robopref.hil.learner import LearningConfig, OwnSteps, SessionLearner
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer
 from robopref.hil.log import StepLog
-from robopref.hil.operators import (
-    EmergencyStopError,
-)
 from robopref.hil.rewards import SessionReward, SessionRewardConfig
 from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
@@ -132,7 +130,8 @@ class HilConfig(DrivingConfig):
 def main(arguments: Sequence[str]) -> None:
     """Runs one of the parts."""
     modes = {"local": local, "learner": learner, "actor": actor}
-    others = {"record": hil_record.main, **dict.fromkeys(hil_robot.PARTS, hil_robot.main)}
+    others = {"record": hil_record.main}
+    others |= {part: functools.partial(hil_robot.main, part) for part in hil_robot.PARTS}
     if not arguments or arguments[0] in ("-h", "--help"):
         run("hil", HilConfig, ["--help"], local)
         return
@@ -143,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("robopref").setLevel(logging.INFO)
     if mode in others:
-        others[mode](mode, rest)
+        others[mode](rest)
     else:
         run("hil", HilConfig, rest, modes[mode])
 
@@ -179,10 +178,8 @@ def local(config: HilConfig) -> None:
                 if watch.paused:
                     time.sleep(0.1)
                     continue
-                try:
-                    outcome = robot.play()
-                except EmergencyStopError:
-                    print(STOPPED, flush=True)
+                outcome = played(robot)
+                if outcome is None:
                     break
                 print(f"step {steps.last}: {told(outcome)}", flush=True)
                 logger.log(steps.last, session.take_metrics() | numbers(outcome))
@@ -238,10 +235,8 @@ def actor(config: HilConfig) -> None:
             if client.paused and sender.connected:
                 time.sleep(0.1)
                 continue
-            try:
-                outcome = robot.play()
-            except EmergencyStopError:
-                print(STOPPED, flush=True)
+            outcome = played(robot)
+            if outcome is None:
                 break
             state = "" if sender.connected else ", no learner"
             print(f"step {spool.last}: {told(outcome)}{state}", flush=True)

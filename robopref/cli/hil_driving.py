@@ -14,12 +14,13 @@ from omegaconf import MISSING
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
-from robopref.hil.actor import ActingConfig
+from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome
 from robopref.hil.gamepad import GamepadOperator
 from robopref.hil.keyboard import KeyboardOperator
 from robopref.hil.link import LinkConfig
 from robopref.hil.operators import (
     BrowserConfig,
+    EmergencyStopError,
     NoOperator,
     SyntheticOperator,
     SyntheticOperatorConfig,
@@ -90,6 +91,15 @@ def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
     flat = isinstance(space, Box) and len(space.shape) == 1
     size = space.shape[0] if flat and space.shape else len(flatten(env.reset(seed=0)[0]))
     return size, env.action_space.shape[0]
+
+
+def played(actor: Actor) -> EpisodeOutcome | None:
+    """What came of an episode; None, once it was told, if the operator stopped the robot."""
+    try:
+        return actor.play()
+    except EmergencyStopError:
+        print(STOPPED, flush=True)
+        return None
 
 
 @contextlib.contextmanager

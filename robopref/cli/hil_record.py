@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from robopref.cli.config import run
 from robopref.cli.hil_driving import (
-    STOPPED,
     DrivingConfig,
     chosen_operator,
     driven_robot,
+    played,
     sizes,
 )
 from robopref.cli.hil_outcome import SESSION_FILE, save_again, told
@@ -34,7 +34,6 @@ from robopref.cli.stopping import stopped_gently
 from robopref.errors import InputError
 from robopref.hil.actor import Actor
 from robopref.hil.log import StepLog
-from robopref.hil.operators import EmergencyStopError
 from robopref.hil.steps import session_dataset
 from robopref.processes import one_thread
 
@@ -60,7 +59,7 @@ class HilRecordConfig(DrivingConfig):
             raise InputError(f"episodes={self.episodes}: must be at least 0")
 
 
-def main(part: str, arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Runs the command with the given Hydra overrides."""
     run("hil-record", HilRecordConfig, arguments, record)
 
@@ -77,10 +76,8 @@ def record(config: HilRecordConfig) -> None:
             successes = 0 if before is None else int((before.success & before.terminated).sum())
             actor = Actor(env, Still(action_dim), 0, operator, steps, config.acting)
             while not stop and (not config.episodes or successes < config.episodes):
-                try:
-                    outcome = actor.play()
-                except EmergencyStopError:
-                    print(STOPPED, flush=True)
+                outcome = played(actor)
+                if outcome is None:
                     break
                 successes += outcome.success
                 print(f"{successes} successes: {told(outcome)}", flush=True)

@@ -14,7 +14,6 @@ import contextlib
 import json
 import math
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -23,7 +22,6 @@ from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
-import uvicorn
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
@@ -33,10 +31,9 @@ from robopref.hil.operators import (
     Action,
     BrowserConfig,
     EmergencyStopError,
-    Teleoperator,
-    hand_action,
+    HandDevice,
 )
-from robopref.hil.page import HEADERS, STATIC
+from robopref.hil.page import HEADERS, STATIC, serve
 
 SILENT_S = 0.3
 """Longest time without a message before the hands count as off."""
@@ -48,10 +45,8 @@ REFUSED, TAKEN = 4403, 4409
 """Codes with which a connection is closed: from elsewhere, and somebody drives already."""
 
 
-class BrowserOperator(Teleoperator):
+class BrowserOperator(HandDevice):
     """Drives by what the page says, as a context that serves it."""
-
-    shows = True
 
     def __init__(
         self,
@@ -64,7 +59,7 @@ class BrowserOperator(Teleoperator):
             InputError: if the action has fewer than four dimensions, or others could reach the page
                 without a certificate.
         """
-        hand_action(action_dim, 0.0, 0.0, "browser")
+        super().__init__("browser", action_dim)
         if bool(config.certificate) != bool(config.key):
             raise InputError("browser.certificate=, browser.key=: give both, for TLS, or neither")
         host, _, port = config.address.rpartition(":")
@@ -80,10 +75,9 @@ class BrowserOperator(Teleoperator):
         """Whether a page is connected."""
         self.picture: tuple[int, bytes] = 0, b""
         """How many there were, and the newest as JPEG."""
-        self._action_dim, self._clock = action_dim, clock
+        self._clock = clock
         self._held: Action | None = None
         self._since, self._stop = 0.0, False
-        self._verdict: bool | None = None
 
     def take(self, text: str) -> None:
         """What the page says.
@@ -103,17 +97,21 @@ class BrowserOperator(Teleoperator):
             numbers = [float(number) for number in [*said["move"], said.get("gripper", 0.0)]]
             if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
                 raise ValueError("three finite numbers and the gripper's are wanted")
-            held = hand_action(self._action_dim, numbers[:3], numbers[3])
+            held = self.hand_action(numbers[:3], numbers[3])
         self._held, self._since = held, self._clock()
         if isinstance(said.get("verdict"), bool):
             self._verdict = said["verdict"]
         self._stop |= said.get("stop") is True
 
+    @property
+    def shows(self) -> bool:
+        """While a page is connected."""
+        return self.driving
+
     def show(self, picture: Any) -> None:
         """Shows it on the page."""
-        if self.driving and picture is not None:
-            encoded = cv2.imencode(".jpg", np.asarray(picture)[..., ::-1], JPEG)[1]
-            self.picture = self.picture[0] + 1, encoded.tobytes()
+        encoded = cv2.imencode(".jpg", np.asarray(picture)[..., ::-1], JPEG)[1]
+        self.picture = self.picture[0] + 1, encoded.tobytes()
 
     def let_go(self) -> None:
         """The page is gone."""
@@ -125,36 +123,18 @@ class BrowserOperator(Teleoperator):
             raise EmergencyStopError
         return self._held if self._clock() - self._since < SILENT_S else None
 
-    def verdict(self) -> bool | None:
-        """What the buttons said."""
-        said, self._verdict = self._verdict, None
-        return said
-
     def __enter__(self) -> Self:
         """Serves the page, and says where it is.
 
         Raises:
             InputError: if the address cannot be had.
         """
-        host, _, port = self.config.address.rpartition(":")
-        config = uvicorn.Config(
-            application(self), host.strip("[]"), int(port), log_level="warning", log_config=None,
-            ws_max_size=LONGEST_MESSAGE, ssl_certfile=self.config.certificate or None,
-            ssl_keyfile=self.config.key or None,
+        config = self.config
+        port, self._end = serve(
+            application(self), "browser.address", config.address, ws_max_size=LONGEST_MESSAGE,
+            ssl_certfile=config.certificate or None, ssl_keyfile=config.key or None,
         )  # fmt: skip
-        try:
-            socket = config.bind_socket()
-        except SystemExit as error:  # uvicorn's way of saying that the address is taken
-            raise InputError(
-                f"browser.address={self.config.address}: cannot listen there; choose another port"
-            ) from error
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([socket],), daemon=True, name="browser"
-        )
-        self._thread.start()
-        scheme = "https" if self.config.certificate else "http"
-        port = socket.getsockname()[1]
+        scheme, host = "https" if config.certificate else "http", config.address.rpartition(":")[0]
         print(f"drive at {scheme}://{host}:{port}/drive/{self.secret}", flush=True)
         return self
 
@@ -165,8 +145,7 @@ class BrowserOperator(Teleoperator):
         traceback: TracebackType | None,
     ) -> None:
         """Ends the page."""
-        self._server.should_exit = True
-        self._thread.join(5.0)
+        self._end()
 
 
 async def _show(operator: BrowserOperator, connection: WebSocket) -> None:

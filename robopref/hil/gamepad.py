@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from robopref.errors import InputError
-from robopref.hil.operators import Action, EmergencyStopError, Teleoperator, hand_action
+from robopref.hil.operators import Action, EmergencyStopError, HandDevice
 
 LEFT_X, LEFT_Y, RIGHT_Y = 0, 1, 4
 """Axes of an Xbox pad as SDL numbers them; up is negative."""
@@ -19,7 +19,7 @@ CENTRE = 0.12
 """How far a stick may be off its centre without being held."""
 
 
-class GamepadOperator(Teleoperator):
+class GamepadOperator(HandDevice):
     """Left stick: away and back, left and right; right stick: up and down; shoulders: gripper.
 
     The person drives while a stick is off its centre or a shoulder is pressed. A is success, B
@@ -31,8 +31,7 @@ class GamepadOperator(Teleoperator):
         Raises:
             InputError: if the action has fewer than four dimensions, or pygame is not installed.
         """
-        hand_action(action_dim, 0.0, 0.0, "gamepad")
-        self._action_dim = action_dim
+        super().__init__("gamepad", action_dim)
         # No window is wanted, and SDL reads no gamepad without a video driver.
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
@@ -47,8 +46,6 @@ class GamepadOperator(Teleoperator):
         self._axes = {LEFT_X: 0.0, LEFT_Y: 0.0, RIGHT_Y: 0.0}
         self._pressed: set[int] = set()
         self._gripper = 0.0
-        self._verdict: bool | None = None
-        self._gone = False
 
     def __enter__(self) -> Self:
         """Looks for a gamepad.
@@ -91,7 +88,7 @@ class GamepadOperator(Teleoperator):
         moves[np.abs(moves) < CENTRE] = 0.0
         if not moves.any() and not self._pressed & {OPEN, CLOSE}:
             return None
-        return hand_action(self._action_dim, moves, self._gripper)
+        return self.hand_action(moves, self._gripper)
 
     def _press(self, button: int) -> None:
         self._pressed.add(button)
@@ -99,8 +96,3 @@ class GamepadOperator(Teleoperator):
             self._gripper = -1.0 if button == OPEN else 1.0
         if button in (SUCCESS, FAILURE):
             self._verdict = button == SUCCESS
-
-    def verdict(self) -> bool | None:
-        """What A or B said."""
-        said, self._verdict = self._verdict, None
-        return said

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from robopref.errors import InputError
-from robopref.hil.operators import Action, EmergencyStopError, Teleoperator, hand_action
+from robopref.hil.operators import Action, EmergencyStopError, HandDevice
 
 KEYS: Mapping[str, tuple[int, float]] = {
     "w": (1, 1.0), "s": (1, -1.0), "a": (0, -1.0), "d": (0, 1.0), "r": (2, 1.0), "f": (2, -1.0),
@@ -25,7 +25,7 @@ HELD_S = 0.3
 """How long a key counts as held: terminals repeat it about ten times a second."""
 
 
-class KeyboardOperator(Teleoperator):
+class KeyboardOperator(HandDevice):
     """A terminal's keyboard: w s a d r f move the hand, o and c open and close the gripper, y and n
     call the episode a success or a failure, and the space bar is the emergency stop.
     """
@@ -37,11 +37,10 @@ class KeyboardOperator(Teleoperator):
         Raises:
             InputError: if the action has fewer than four dimensions.
         """
-        hand_action(action_dim, 0.0, 0.0, "keyboard")
-        self._action_dim, self._speed, self._clock = action_dim, speed, clock
+        super().__init__("keyboard", action_dim)
+        self._speed, self._clock = speed, clock
         self._held: dict[str, float] = {}
         self._gripper, self._stop = 0.0, False
-        self._verdict: bool | None = None
         self._termios: ModuleType | None = None
 
     def __enter__(self) -> Self:
@@ -101,9 +100,4 @@ class KeyboardOperator(Teleoperator):
             if key in KEYS:
                 dimension, sign = KEYS[key]
                 move[dimension] += sign * self._speed
-        return hand_action(self._action_dim, move, self._gripper)
-
-    def verdict(self) -> bool | None:
-        """What y or n said."""
-        said, self._verdict = self._verdict, None
-        return said
+        return self.hand_action(move, self._gripper)

@@ -25,7 +25,7 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.hil.log import StepLog
-from robopref.hil.rewards import SessionReward
+from robopref.hil.rewards import SessionReward, takeovers
 from robopref.hil.steps import Steps
 from robopref.hil.watch import Watch
 from robopref.networks.persistence import model_description
@@ -98,6 +98,9 @@ class SessionLearner:
             config.replay_capacity, *self._sizes, demonstrations, policy.device
         )
         self._reward = reward
+        self._takeovers = 0
+        self._by_hand: dict[str, bool] = {}
+        """Whether a person drove in the latest step of each actor."""
         self._logs: dict[str, StepLog] = {}
         self._arrived: collections.deque[tuple[str, Steps]] = collections.deque()
         self._latest = ""  # actor whose step came last
@@ -202,13 +205,15 @@ class SessionLearner:
                     intervened=bool(steps.intervened[row]),
                 )
             self.steps += len(steps)
-            if steps.intervened.any():
-                self._learn_reward()
+            self._takeovers += takeovers(steps, self._by_hand.get(actor, False))
+            self._by_hand[actor] = bool(steps.intervened[-1])
+            self._learn_reward()
 
     def _learn_reward(self) -> None:
         """From the corrections, if it is time, and pays every step anew."""
-        if self._reward is not None and self._reward.learn(self.session()):
-            self._pay_anew(self._reward)
+        reward, count = self._reward, self._takeovers
+        if reward is not None and reward.is_due(count) and reward.learn(self.session(), count):
+            self._pay_anew(reward)
 
     def _pay_anew(self, reward: SessionReward) -> None:
         replay = self.replay

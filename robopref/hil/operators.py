@@ -36,8 +36,10 @@ class Teleoperator(ABC):
         """Whether the person has called the episode a success or a failure since asked last."""
         return None
 
-    shows = False
-    """Whether it shows the person pictures of the robot."""
+    @property
+    def shows(self) -> bool:
+        """Whether somebody is to be shown pictures of the robot now."""
+        return False
 
     def show(self, picture: Any) -> None:  # noqa: B027
         """What there is to see now, (height, width, 3) uint8."""
@@ -61,26 +63,38 @@ class BrowserConfig:
     """PEM file of its private key."""
 
 
-def hand_action(action_dim: int, move: Any, gripper: float, device: str = "") -> Action:
-    """(A,): the first three move the hand, the last is the gripper.
+class HandDevice(Teleoperator):
+    """A device that moves a hand and its gripper, and with which a person calls episodes."""
 
-    Args:
-        action_dim: `A`.
-        move: (3,) in [-1, 1].
-        gripper: in [-1, 1], closing above 0.
-        device: for the message.
+    def __init__(self, name: str, action_dim: int) -> None:
+        """
+        Args:
+            name: for the message.
+            action_dim: `A`.
 
-    Raises:
-        InputError: if the action has fewer than four dimensions.
-    """
-    if action_dim < 4:
-        raise InputError(
-            f"operator={device}: drives hands with at least 4 dimensions of action, and this "
-            f"environment has {action_dim}"
-        )
-    action = np.zeros(action_dim, dtype=np.float32)
-    action[:3], action[-1] = move, gripper
-    return np.clip(action, -1.0, 1.0)
+        Raises:
+            InputError: if the action has fewer than four dimensions.
+        """
+        if action_dim < 4:
+            raise InputError(
+                f"operator={name}: drives hands with at least 4 dimensions of action, and this "
+                f"environment has {action_dim}"
+            )
+        self._action_dim = action_dim
+        self._verdict: bool | None = None
+
+    def hand_action(self, move: Any, gripper: float) -> Action:
+        """(A,): the first three, `move` (3,), move the hand; the last is the gripper, closing above
+        0. All are brought to [-1, 1].
+        """
+        action = np.zeros(self._action_dim, dtype=np.float32)
+        action[:3], action[-1] = move, gripper
+        return np.clip(action, -1.0, 1.0)
+
+    def verdict(self) -> bool | None:
+        """What a key or button said."""
+        said, self._verdict = self._verdict, None
+        return said
 
 
 class NoOperator(Teleoperator):

@@ -109,19 +109,40 @@ def serve_page(
             f"page={address}: the page is for this machine alone; give 127.0.0.1:PORT, and from "
             "elsewhere reach it by ssh -L PORT:127.0.0.1:PORT"
         )
-    config = uvicorn.Config(
-        application(watch, more), host, int(port), log_level="warning", log_config=None
-    )
+    return serve(application(watch, more), "page", address)[1]
+
+
+def serve(
+    app: FastAPI, option: str, address: str, **options: Any
+) -> tuple[int, Callable[[], None]]:
+    """Serves an application in a thread of its own.
+
+    Args:
+        app: what answers.
+        option: that the address was given by, for the message.
+        address: host:port; 0 takes a free port.
+        **options: further ones of `uvicorn.Config`.
+
+    Returns:
+        The port, and what ends it.
+
+    Raises:
+        InputError: if the address cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    # The process's logging is its own: setting it up anew would close streams of others.
+    options |= {"log_level": "warning", "log_config": None}
+    config = uvicorn.Config(app, host.strip("[]"), int(port), **options)
     server = uvicorn.Server(config)
     try:
         socket = config.bind_socket()
     except SystemExit as error:  # uvicorn's way of saying that the address is taken
-        raise InputError(f"page={address}: cannot listen there; choose another port") from error
-    thread = threading.Thread(target=server.run, args=([socket],), daemon=True, name="page")
+        raise InputError(f"{option}={address}: cannot listen there; choose another port") from error
+    thread = threading.Thread(target=server.run, args=([socket],), daemon=True, name=option)
     thread.start()
 
     def end() -> None:
         server.should_exit = True
         thread.join(5.0)
 
-    return end
+    return int(socket.getsockname()[1]), end

@@ -83,19 +83,22 @@ class SessionReward:
         rewards = model.predict(steps).mean[:, 0] * self.config.weight / model.config.logit_scale
         return rewards.cpu().numpy().astype(np.float32)
 
-    def learn(self, session: Sequence[Steps]) -> bool:
-        """Learns from the corrections of a session, if there are enough new ones.
+    def is_due(self, count: int) -> bool:
+        """Whether so many takeovers are enough new ones to learn from."""
+        every = self.config.learn_every
+        return bool(every) and count // every > self._taught // every
+
+    def learn(self, session: Sequence[Steps], count: int) -> bool:
+        """Learns from the corrections of a session.
 
         Args:
             session: all steps of each actor.
+            count: takeovers in it.
 
         Returns:
             Whether there is a new reward.
         """
-        every = self.config.learn_every
-        if not every or takeovers(session) // every <= self._taught // every:
-            return False
-        self._taught = takeovers(session)
+        self._taught = count
         dataset = session_dataset(session, "session")
         try:
             labels = correction_preferences(dataset, self.config.segment_steps, datetime.now(UTC))
@@ -108,10 +111,7 @@ class SessionReward:
         return True
 
 
-def takeovers(session: Sequence[Steps]) -> int:
-    """How often a person took over."""
-    count = 0
-    for steps in session:
-        before = np.concatenate([[False], steps.intervened[:-1]]) & ~steps.starts
-        count += int((steps.intervened & ~before).sum())
-    return count
+def takeovers(steps: Steps, before: bool = False) -> int:
+    """How often a person took over, who drove in the step `before` these or not."""
+    driven = np.concatenate([[before], steps.intervened[:-1]]) & ~steps.starts
+    return int((steps.intervened & ~driven).sum())

@@ -20,7 +20,7 @@ from robopref.networks.mlp import EnsembleLinear, EnsembleLSTM
 from robopref.networks.transformer import PreferenceTransformer
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.preferences.ranked_lists import ranked_lists
-from robopref.rewards.base import OnEpoch, RewardPrediction
+from robopref.rewards.base import OnEpoch
 from robopref.rewards.losses import (
     bradley_terry_loss,
     davidson_loss,
@@ -38,7 +38,6 @@ from robopref.rewards.pairwise import (
     StepSample,
     check_widths,
 )
-from robopref.structures import SegmentBatch
 
 BRADLEY_TERRY, LINEAR, RAO_KUPPER, DAVIDSON = "bradley_terry", "linear", "rao_kupper", "davidson"
 PLACKETT_LUCE, LAMBDA = "plackett_luce", "lambda"
@@ -209,16 +208,6 @@ class EnsembleReward(PairwiseReward):
         else:
             losses = bradley_terry_loss(logits, labels, confidence)
         return losses.sum(), logits.detach().mean(0)
-
-    @torch.no_grad()
-    def predict(self, segments: SegmentBatch) -> RewardPrediction:
-        """Mean and spread over members."""
-        inputs = self.standardised(segments.observations, segments.actions)
-        rewards = self.rewards(self.backbone(inputs, segments.mask))
-        std = rewards.std(0, correction=0) if len(rewards) > 1 else None
-        return RewardPrediction(
-            rewards.mean(0) * segments.mask, None if std is None else std * segments.mask
-        )
 
 
 class BradleyTerryReward(EnsembleReward):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
 from robopref.preferences.dataset import Preferences
-from robopref.rewards.base import OnEpoch, RewardPrediction
+from robopref.rewards.base import OnEpoch
 from robopref.rewards.bradley_terry import BRADLEY_TERRY, BradleyTerryConfig
 from robopref.rewards.losses import bradley_terry_loss
 from robopref.rewards.pairwise import MLPBackbone, PairwiseReward, StepOutputs, StepSample
@@ -104,7 +104,7 @@ class GeneralReward(PairwiseReward):
         """As every reward from pairs; then looks what an average segment is."""
         metrics = super().fit(preferences, dataset, seed, on_epoch)
         if self.config.turns:
-            inputs = self.take_statistics(preferences, dataset)
+            inputs = self.inputs_of(dataset)
             with torch.no_grad():
                 total = torch.zeros_like(self.average)
                 for piece in inputs.split(20_000):
@@ -123,12 +123,6 @@ class GeneralReward(PairwiseReward):
             average = self.average[:, None, None]
             rewards = rewards + _turned(self.embed(outputs), average).sum(-1)
         return rewards * segments.mask
-
-    def predict(self, segments: SegmentBatch) -> RewardPrediction:
-        """Mean and spread over members."""
-        rewards = self.predict_members(segments)
-        std = rewards.std(0, correction=0) if len(rewards) > 1 else None
-        return RewardPrediction(rewards.mean(0), std)
 
 
 def _turned(second: Tensor, first: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from robopref.data.spans import Spans, segment_spans, steps_in_parts
 from robopref.errors import InputError
 from robopref.networks.mlp import EnsembleMLP
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
-from robopref.rewards.base import OnEpoch, RewardModel
+from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
 from robopref.rewards.semi_supervised import crop_pairs, pseudo_labels, random_spans
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch
@@ -198,16 +198,31 @@ class StepReward(RewardModel):
         """Steps of segments, from the standardised inputs (N, D) of all steps."""
         return draw_steps(inputs, spans, self.sampled_steps, generator)
 
+    def targets(self, preferences: Preferences) -> tuple[Tensor, Tensor]:
+        """(B,) smoothed labels, and (B,) confidence, 1 on average."""
+        labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
+        labels = torch.lerp(labels, torch.full_like(labels, 0.5), self.config.label_smoothing)
+        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
+        return labels, confidence / confidence.mean()
+
     def take_statistics(self, preferences: Preferences, dataset: TrajectoryDataset) -> Tensor:
         """(N, D): standardised inputs of all steps of the dataset."""
-        observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
-        actions = torch.from_numpy(dataset.actions)
+        observations, actions = self._steps_of(dataset)
         self.check_sizes(observations.shape[-1], actions.shape[-1])
         parts = [observations, actions] if self.config.actions else [observations]
         self.standardizer.fit(torch.cat(parts, dim=-1))
         lengths = (preferences.first.lengths.mean() + preferences.second.lengths.mean()) / 2.0
         self.mean_length.fill_(float(lengths))
+        return self.inputs_of(dataset)
+
+    def inputs_of(self, dataset: TrajectoryDataset) -> Tensor:
+        """(N, D): inputs of all steps of a dataset, by the statistics that were taken."""
+        observations, actions = self._steps_of(dataset)
         return self.standardised(observations.to(self.device), actions.to(self.device))
+
+    def _steps_of(self, dataset: TrajectoryDataset) -> tuple[Tensor, Tensor]:
+        observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
+        return observations, torch.from_numpy(dataset.actions)
 
 
 class PairwiseReward(StepReward):
@@ -230,6 +245,12 @@ class PairwiseReward(StepReward):
         inputs = self.standardised(segments.observations, segments.actions)
         return self.rewards(self.backbone(inputs, segments.mask)) * segments.mask
 
+    def predict(self, segments: SegmentBatch) -> RewardPrediction:
+        """Mean and spread over members."""
+        rewards = self.predict_members(segments)
+        std = rewards.std(0, correction=0) if len(rewards) > 1 else None
+        return RewardPrediction(rewards.mean(0), std)
+
     def fit(
         self,
         preferences: Preferences,
@@ -242,10 +263,7 @@ class PairwiseReward(StepReward):
         check_dataset(preferences, dataset)
         inputs = self.take_statistics(preferences, dataset)
         spans = [segment_spans(dataset, side) for side in (preferences.first, preferences.second)]
-        labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
-        labels = torch.lerp(labels, torch.full_like(labels, 0.5), self.config.label_smoothing)
-        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
-        confidence /= confidence.mean()
+        labels, confidence = self.targets(preferences)
 
         def lesson(rows: Tensor, generator: torch.Generator) -> Lesson:
             sides = [(starts[rows], lengths[rows]) for starts, lengths in spans]

@@ -117,11 +117,8 @@ class VPLReward(StepReward, PersonalReward):
         """
         check_dataset(preferences, dataset)
         check_people(preferences)
-        observations = torch.from_numpy(dataset.flat_observations[dataset.observation_rows])
-        inputs = self.standardised(
-            observations.to(self.device), torch.from_numpy(dataset.actions).to(self.device)
-        )
-        people = self._latents(_Asked.of(preferences, dataset), inputs, seed)
+        asked = _Asked.of(preferences, dataset)
+        people = self._latents(asked, self.inputs_of(dataset), seed)
         return self._with(people, [*people])
 
     def _with(self, people: dict[str, list[float]], who: Sequence[str]) -> VPLReward:
@@ -142,10 +139,7 @@ class VPLReward(StepReward, PersonalReward):
         check_dataset(preferences, dataset)
         check_people(preferences)
         inputs, asked = self.take_statistics(preferences, dataset), _Asked.of(preferences, dataset)
-        labels = torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device)
-        labels = torch.lerp(labels, torch.full_like(labels, 0.5), self.config.label_smoothing)
-        confidence = torch.tensor(preferences.confidence, dtype=torch.float32).to(self.device)
-        confidence /= confidence.mean()
+        labels, confidence = self.targets(preferences)
 
         def lesson(rows: Tensor, generator: torch.Generator) -> Lesson:
             present, which = asked.people[rows].unique(return_inverse=True)

@@ -74,7 +74,9 @@ def test_corrections_teach_it_and_every_step_is_paid_anew(tmp_path: Path) -> Non
 
 def test_takeovers_are_counted() -> None:
     steps = Steps.join([episode(1, 9, people=(0, 1, 4, 8)), episode(10, 5, people=(0, 1))])
-    assert takeovers([steps, steps]) == 8
+    assert takeovers(steps) + takeovers(steps) == 8
+    assert takeovers(steps[:2]) + takeovers(steps[2:], before=bool(steps.intervened[1])) == 4
+    assert takeovers(steps[1:], before=True) == 3
 
 
 def test_what_could_outweigh_success_is_refused() -> None:
