@@ -60,17 +60,17 @@ class ExplicitMLP:
             self._buffers[shape] = _Buffers(self._workspace, layers, inputs, bool(norms))
         buffers = self._last = self._buffers[shape]
         x = buffers.inputs = inputs.expand(shape[0], *inputs.shape)
-        for number, (weight, bias) in enumerate(layers):
+        for number, (weight, bias) in enumerate(layers[:-1]):
             x = torch.baddbmm(bias, x, weight, out=buffers.outputs[number])
-            if number == len(layers) - 1:
-                break
             if norms:
                 scale, shift = norms[number]
                 normal, mean, rstd = buffers.norms[number]
                 _layer_norm(x, x.shape[-1:], None, None, 1e-5, out0=normal, out1=mean, out2=rstd)
                 x = torch.addcmul(shift, normal, scale, out=buffers.activations[number])
             x = x.relu_()
-        return x
+        # Few outputs: matrix libraries are several times faster at the transposed product.
+        weight, bias = (part.transpose(1, 2) for part in layers[-1])
+        return torch.baddbmm(bias, weight, x.transpose(1, 2), out=buffers.last).transpose(1, 2)
 
     @torch.no_grad()
     def backward(self, gradients: Tensor, learning: int | None = None) -> None:
@@ -86,12 +86,17 @@ class ExplicitMLP:
         for number in reversed(range(len(self._layers))):
             weight, bias = self._layers[number]
             below = buffers.activations[number - 1] if number else buffers.inputs
-            torch.bmm(below[:, learn].transpose(1, 2), g[:, learn], out=weight.grad)
+            if number == len(self._layers) - 1:
+                product = torch.bmm(g[:, learn].transpose(1, 2), below[:, learn])
+                weight.grad.copy_(product.transpose(1, 2))
+            else:
+                torch.bmm(below[:, learn].transpose(1, 2), g[:, learn], out=weight.grad)
             torch.sum(g[:, learn], 1, keepdim=True, out=bias.grad)
             if not number:
                 break
             into = buffers.gradients[number - 1][:, :rows]
-            g = torch.bmm(g, weight.transpose(1, 2), out=into)
+            multiply = torch.mul if g.shape[2] == 1 else torch.bmm  # the same, and faster
+            g = multiply(g, weight.transpose(1, 2), out=into)
             _relu_backward(g, below[:, :rows], 0, grad_input=g)
             if self._norms:
                 g = self._through_norm(number - 1, g, learn)
@@ -146,8 +151,9 @@ class _Buffers:
             return [take(name, number, width) for number, width in enumerate(hidden)]
 
         self.inputs = inputs
-        self.outputs = [*take_all("output"), inputs.new_empty(members, rows, outputs)]
-        """Of the linear layers; without normalisation also the activations, in place."""
+        self.outputs = take_all("output")
+        """Of the hidden linear layers; without normalisation also the activations, in place."""
+        self.last = inputs.new_empty(members, outputs, rows)
         self.gradients = take_all("gradient")
         self.activations = take_all("activation") if norms else self.outputs
         self.norms = [
