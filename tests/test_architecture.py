@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("errors", "files", "structures", "environments", "seeding", "processes"),
+    ("errors", "files", "structures", "environments", "seeding", "processes", "parallel"),
     ("optimal_transport", "networks"),
     ("data",),
     ("preferences",),
@@ -21,6 +21,7 @@ LAYERS = (
     ("policies",),
     ("evaluation",),
     ("training",),
+    ("benchmark",),
     ("report",),
     ("hil", "label"),
     ("cli",),

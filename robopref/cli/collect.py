@@ -10,6 +10,7 @@ Examples:
   robopref collect env=robosuite/lift cameras=[agentview] image_size=84 output=pictures.hdf5
   robopref collect env=metaworld/drawer-open-v3 cameras=[corner2] distractors=[object,lighting]
   robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
+  robopref collect env=robosuite/lift episodes=10000 cluster=ray
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
 
@@ -56,6 +57,8 @@ class CollectConfig:
     """The robomimic HDF5 file."""
     workers: int = 0
     """Processes, one for each core when 0."""
+    cluster: str = ""
+    """Where episodes are played: on this machine when empty, or ray, or a Ray cluster's address."""
     name: str = ""
     """Name of the run's folder under runs/collect, the time of day when empty."""
 
@@ -113,6 +116,7 @@ def collect_episodes(config: CollectConfig) -> None:
                 path,
                 config.workers,
                 on_saved=show,
+                cluster=config.cluster,
             )
         finally:
             if progress.live.is_started:

@@ -29,6 +29,7 @@ from yaml import YAMLError
 import robopref
 from robopref.cli.help import command_help
 from robopref.cli.runs import CONFIG_FILE
+from robopref.cli.sweep import launcher_overrides, run_of_sweep
 from robopref.errors import InputError
 from robopref.files import existing_file
 
@@ -132,23 +133,25 @@ def _to_dataclass(command: str, schema: type[Config], tree: DictConfig) -> Confi
 
 
 def _sweep(
-    command: str, schema: type[Config], overrides: Sequence[str], action: Callable[[Config], None]
+    command: str, schema: type[Config], overrides: list[str], action: Callable[[Config], None]
 ) -> None:
     """Lets Hydra run every combination, on all cores unless the user names another launcher."""
+    sweep, folder = f"sweep-{datetime.now():%Y%m%d-%H%M%S}", os.getcwd()
 
     @functools.wraps(action)
     def job(tree: DictConfig) -> None:
-        action(_to_dataclass(command, schema, tree))
+        os.chdir(folder)  # workers of a cluster start elsewhere
+        config = _to_dataclass(command, schema, tree)
+        run_of_sweep(command, config, sweep, HydraConfig.get().job.num, action)
 
     own = [
-        f"hydra.sweep.dir=runs/{command}/sweep-{datetime.now():%Y%m%d-%H%M%S}",
+        f"hydra.sweep.dir=runs/{command}",
         "hydra.sweep.subdir=.",
         "hydra.output_subdir=null",  # a run's own folder holds its config
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
+        *launcher_overrides(overrides),
     ]
-    if not any(text.startswith("hydra/launcher=") for text in overrides):
-        own += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={os.cpu_count()}"]
     configs = str(shipped_folder("configs"))
     entry = hydra.main(version_base=HYDRA_BEHAVIOUR, config_path=configs, config_name=command)(job)
     # Hydra reads the process's own arguments, and exits by itself on errors unless told not to.

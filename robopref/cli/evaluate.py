@@ -59,6 +59,8 @@ class EvaluateConfig:
     """Whether to film the first episodes."""
     workers: int = 0
     """Processes, one for each core when 0."""
+    cluster: str = ""
+    """Where episodes are played: on this machine when empty, or ray, or a Ray cluster's address."""
     name: str = ""
     """Name of the run's folder under runs/evaluate, the time of day when empty."""
 
@@ -84,7 +86,10 @@ def evaluate_policy(config: EvaluateConfig) -> None:
             record_video(policy, env_id, env_kwargs, config.seed, episode)
             for episode in range(min(FILMED, config.episodes) if config.video else 0)
         ]
-        result = evaluate(policy, env_id, env_kwargs, config.episodes, config.seed, config.workers)
+        result = evaluate(
+            policy, env_id, env_kwargs, config.episodes, config.seed, config.workers,
+            cluster=config.cluster,
+        )  # fmt: skip
         if frames:
             write_mp4(folder / "video.mp4", np.concatenate(frames))
         save_result(folder / RESULT_FILE, result)

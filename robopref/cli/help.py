@@ -36,7 +36,7 @@ def _option_lines(schema: type, defaults: Any, configs: Path, prefix: str) -> It
         default = _default(field)
         chosen = defaults.get(field.name, default)
         if dataclasses.is_dataclass(default):
-            nested = vars(default) | ({} if chosen is default else chosen)
+            nested = vars(chosen) if dataclasses.is_dataclass(chosen) else vars(default) | chosen
             yield from _option_lines(type(default), nested, configs, f"{prefix}{field.name}.")
             continue
         choices = sorted(file.stem for file in (configs / field.name).glob("*.yaml"))

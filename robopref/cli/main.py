@@ -32,6 +32,7 @@ COMMANDS = {
     "train": ("robopref.cli.train", "train a policy on a dataset"),
     "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),
     "hil": ("robopref.cli.hil", "a person corrects a robot while it learns"),
+    "benchmark": ("robopref.cli.benchmark", "tables of figures, from one command"),
     "demo": ("robopref.cli.demo", "the whole way, from one task's labels to another's policy"),
     "doctor": ("robopref.cli.doctor", "check this machine: packages, rendering, devices, disk"),
     "data": ("robopref.cli.data", "describe, check and convert dataset files"),

@@ -1,4 +1,4 @@
-"""Learns a reward per step from preferences over segments.
+r"""Learns a reward per step from preferences over segments.
 
 reward=pearl is a Gaussian reward that bears wrong labels, pearl_transformer the same on a
 preference transformer, bradley_terry the plain ensemble, rapl a reward of the dataset's images; all
@@ -10,6 +10,8 @@ Examples:
   robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet reward=bradley_terry
   robopref train-reward dataset=d.hdf5 preferences=d.parquet test_preferences=test.parquet
   robopref train-reward dataset=pictures.hdf5 preferences=p.parquet reward=rapl
+  torchrun --nproc-per-node 2 $(which robopref) train-reward dataset=pictures.hdf5 \
+      preferences=p.parquet reward=preference_transformer
   robopref train-reward -m dataset=d.hdf5 preferences=d.parquet reward.preset_std=2,5,10
 """
 
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from omegaconf import MISSING
 
 from robopref.cli.config import register, run
@@ -37,6 +40,7 @@ from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
 from robopref.processes import one_thread
 from robopref.report.saliency import saliency_picture
+from robopref.rewards.data_parallel import processes_of_torchrun
 from robopref.rewards.doubtful import KEEP, check_way, mended, preference_strengths
 from robopref.rewards.rapl import RaplReward
 from robopref.rewards.registry import REWARDS, make_reward
@@ -95,6 +99,11 @@ def train_reward(config: TrainRewardConfig) -> None:
     """Fits, saves and measures one reward model."""
     one_thread()
     device = chosen_device(config.device)
+    with processes_of_torchrun(device) as rank:
+        _train_reward(config, device, rank)
+
+
+def _train_reward(config: TrainRewardConfig, device: torch.device, rank: int) -> None:
     dataset = as_seen(load_dataset_lazily(config.dataset), config.reward, device)
     preferences = load_preferences(config.preferences)
     check_informative(preferences)
@@ -106,6 +115,9 @@ def train_reward(config: TrainRewardConfig) -> None:
     if config.doubtful != KEEP:
         strengths = preference_strengths(preferences, dataset, config.reward, config.seed)
         preferences = mended(preferences, strengths, config.doubtful, config.doubtful_share)
+    if rank:  # another process writes down what all learn
+        model.fit(preferences, dataset, config.seed)
+        return
     with run_folder("train-reward", config.name, config) as folder:
         with MetricsLogger(folder) as logger:
             metrics: dict[str, Any] = dict(

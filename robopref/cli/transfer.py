@@ -11,8 +11,9 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ from omegaconf import MISSING
 
 from robopref.cli.config import register, run
 from robopref.cli.runs import run_folder
+from robopref.data.robomimic import load_dataset
+from robopref.data.segments import sample_segments, whole_episodes
 from robopref.errors import InputError
 from robopref.files import write_json
-from robopref.preferences.transfer import PRESETS, TransferConfig
+from robopref.parallel import parallel
+from robopref.preferences.dataset import Preferences, load_preferences, save_preferences
+from robopref.preferences.queries import uniform_pairs
+from robopref.preferences.transfer import PRESETS, TransferConfig, transfer_preferences
+from robopref.seeding import numpy_generator
 
 
 @dataclass
@@ -45,11 +52,15 @@ class TransferCommandConfig:
     """Seed of the pairs."""
     output: str = ""
     """The Parquet file; preferences.parquet in the run's folder when empty."""
+    workers: int = 0
+    """Processes that sources are tried in, one for each core when 0."""
+    cluster: str = ""
+    """Where they are tried: on this machine when empty, or ray, or a Ray cluster's address."""
     name: str = ""
     """Name of the run's folder under runs/transfer, the time of day when empty."""
 
     def __post_init__(self) -> None:
-        for name, least in (("pairs", 2), ("segment_length", 0), ("seed", 0)):
+        for name, least in (("pairs", 2), ("segment_length", 0), ("seed", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
         for name in ("source", "preferences"):
@@ -73,37 +84,18 @@ def main(arguments: Sequence[str]) -> None:
 
 def transfer(config: TransferCommandConfig) -> None:
     """Writes the transferred preferences and says how well the sources fit."""
-    from datetime import UTC, datetime
-
-    from robopref.data.robomimic import load_dataset
-    from robopref.data.segments import sample_segments, whole_episodes
-    from robopref.preferences.dataset import load_preferences, save_preferences
-    from robopref.preferences.queries import uniform_pairs
-    from robopref.preferences.transfer import transfer_preferences
-    from robopref.seeding import numpy_generator
-
     for name in ("source", "preferences", "target"):
         if getattr(config, name) == MISSING:
             raise InputError(f"{name}=: must be given; robopref transfer --help shows examples")
-    target = load_dataset(config.target)
-    rng = numpy_generator(config.seed, "transfer pairs")
-    candidates: list[tuple[float, str, Any]] = []
     with run_folder("transfer", config.name, config) as folder:
-        for path, labels in zip(config.source, config.preferences, strict=True):
-            source, preferences = load_dataset(path), load_preferences(labels)
-            if not candidates:  # the same target pairs for all candidates
-                length = config.segment_length or int(preferences.first.lengths.max(initial=0))
-                segments = (
-                    whole_episodes(target)
-                    if (target.lengths <= length).all() and not config.segment_length
-                    else sample_segments(target, min(2 * config.pairs, 600), length, rng)
-                )
-                most = len(segments) * (len(segments) - 1) // 2
-                pairs = uniform_pairs(segments, min(config.pairs, most), rng)
-            transferred, plan = transfer_preferences(
-                source, preferences, target, pairs, config.transfer, datetime.now(UTC)
-            )
-            candidates.append((plan.confidence, path, transferred))
+        sources = list(zip(config.source, config.preferences, strict=True))
+        found = parallel(
+            _from_source, (config, datetime.now(UTC)), sources, config.workers, config.cluster
+        )
+        candidates = [
+            (confidence, path, transferred)
+            for path, (confidence, transferred) in zip(config.source, found, strict=True)
+        ]
         candidates.sort(key=lambda candidate: -candidate[0])
         confidence, chosen, transferred = candidates[0]
         output = Path(config.output) if config.output else folder / "preferences.parquet"
@@ -122,3 +114,29 @@ def transfer(config: TransferCommandConfig) -> None:
     for value, path, _ in candidates if len(candidates) > 1 else []:
         print(f"{path}: mean confidence {value:.3f}")
     print(f"{output}: {len(transferred)} pairs labelled from {chosen}")
+
+
+def _from_source(
+    config: TransferCommandConfig, now: datetime
+) -> Callable[[tuple[str, str]], tuple[float, Preferences]]:
+    """What labels the target from one source and its preferences, and says how well it fits."""
+    target = load_dataset(config.target)
+    first = load_preferences(config.preferences[0])
+    # The same target pairs for all sources.
+    rng = numpy_generator(config.seed, "transfer pairs")
+    length = config.segment_length or int(first.first.lengths.max(initial=0))
+    if (target.lengths <= length).all() and not config.segment_length:
+        segments = whole_episodes(target)
+    else:
+        segments = sample_segments(target, min(2 * config.pairs, 600), length, rng)
+    most = len(segments) * (len(segments) - 1) // 2
+    pairs = uniform_pairs(segments, min(config.pairs, most), rng)
+
+    def label(source: tuple[str, str]) -> tuple[float, Preferences]:
+        dataset, labels = load_dataset(source[0]), load_preferences(source[1])
+        transferred, plan = transfer_preferences(
+            dataset, labels, target, pairs, config.transfer, now
+        )
+        return plan.confidence, transferred
+
+    return label

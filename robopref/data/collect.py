@@ -6,9 +6,8 @@ Gymnasium's `AsyncVectorEnv` (one message per step) is slower than a single envi
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from robopref.data.robomimic import append_trajectories, count_episodes, read_en
 from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.files import check_writable
-from robopref.processes import worker_pool
+from robopref.parallel import parallel
 from robopref.structures import Trajectory
 
 FACTORS = ("obj_to_target", "near_object", "grasp_success", "in_place_reward")
@@ -37,6 +36,7 @@ def collect(
     path: Path,
     workers: int = 0,
     on_saved: Callable[[int], None] = lambda saved: None,
+    cluster: str = "",
 ) -> None:
     """Fills a dataset file up to `episodes` episodes; a file that is there is gone on with.
 
@@ -53,10 +53,11 @@ def collect(
         path: the HDF5 file.
         workers: processes, all cores when 0.
         on_saved: told how many episodes are safely in the file.
+        cluster: where to play: on this machine when empty; see `parallel`.
 
     Raises:
-        InputError: if the environment is unknown or has no demonstrator, the mix is wrong, or the
-            file was collected with other settings.
+        InputError: if the environment is unknown or has no demonstrator, the mix is wrong, the
+            file was collected with other settings, or the cluster does not answer.
     """
     env = make_env(env_id, **env_kwargs)
     base: Any = env.unwrapped
@@ -75,7 +76,8 @@ def collect(
     on_saved(done)
     pending: list[Trajectory] = []
     last_save, save_seconds = time.monotonic(), 0.0
-    for trajectory in _play(env_id, env_kwargs, mix, seed, range(done, episodes), workers):
+    player = (env_id, dict(env_kwargs), dict(mix), seed)
+    for trajectory in parallel(_player, player, range(done, episodes), workers, cluster):
         pending.append(trajectory)
         complete = done + len(pending) == episodes
         if complete or (time.monotonic() - last_save) * WRITE_SHARE > max(save_seconds, 0.1):
@@ -87,41 +89,20 @@ def collect(
             on_saved(done)
 
 
-def _play(
-    env_id: str,
-    env_kwargs: Mapping[str, Any],
-    mix: Mapping[str, Any],
-    seed: int,
-    indices: range,
-    workers: int,
-) -> Iterator[Trajectory]:
-    """Plays the episodes with these indices, in order."""
-    arguments = (env_id, dict(env_kwargs), mix, seed)
-    workers = min(workers or os.cpu_count() or 1, max(len(indices), 1))
-    if workers == 1:
-        _start_worker(*arguments)
-        yield from map(_play_episode, indices)
-        return
-    with worker_pool(workers, _start_worker, arguments) as pool:
-        yield from pool.imap(_play_episode, indices)
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(
-    env_id: str, env_kwargs: dict[str, Any], mix: Mapping[str, Any], seed: int
-) -> None:
-    _worker.update(env=make_env(env_id, **env_kwargs), mix=mix, seed=seed)
-
-
-def _play_episode(index: int) -> Trajectory:
-    env: gymnasium.Env[Any, Any] = _worker["env"]
-    sequence = np.random.SeedSequence([_worker["seed"], index])
-    reset_seed, demonstrator_seed = sequence.generate_state(2)
+def _player(
+    env_id: str, env_kwargs: Mapping[str, Any], mix: Mapping[str, Any], seed: int
+) -> Callable[[int], Trajectory]:
+    """What plays the episode of an index."""
+    env = make_env(env_id, **env_kwargs)
     base: Any = env.unwrapped
-    demonstrator = base.demonstrator(_worker["mix"], np.random.default_rng(demonstrator_seed))
-    return record_episode(env, demonstrator.act, int(reset_seed), demonstrator.behaviour)
+
+    def play(index: int) -> Trajectory:
+        sequence = np.random.SeedSequence([seed, index])
+        reset_seed, demonstrator_seed = sequence.generate_state(2)
+        demonstrator = base.demonstrator(mix, np.random.default_rng(demonstrator_seed))
+        return record_episode(env, demonstrator.act, int(reset_seed), demonstrator.behaviour)
+
+    return play
 
 
 def record_episode(

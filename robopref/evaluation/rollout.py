@@ -1,14 +1,13 @@
 """Playing a policy in its environment: success, return, and pictures.
 
-Each worker process plays whole episodes in an environment of its own. It gets the policy as a
-saved folder, so nothing but paths and plain data crosses the process border.
+Each worker plays whole episodes in an environment of its own. It gets the policy as the files of
+its folder, so nothing but plain data crosses the border of a process or of a machine.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from numpy.typing import NDArray
 from robopref.data.images import camera_images
 from robopref.environments import make_env
 from robopref.errors import InputError
+from robopref.parallel import parallel
 from robopref.policies.base import Policy
 from robopref.policies.registry import load_policy
-from robopref.processes import one_thread, worker_pool
+from robopref.processes import one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.personal import personal
 from robopref.rewards.registry import load_reward
@@ -66,6 +66,7 @@ def evaluate(
     seed: int,
     workers: int = 1,
     learned: Sequence[str] = NOTHING_LEARNED,
+    cluster: str = "",
 ) -> EvaluationResult:
     """Plays `episodes` episodes with the policy's mean actions, each from a fresh start.
 
@@ -81,17 +82,20 @@ def evaluate(
         workers: processes, all cores when 0; 1 plays in this process.
         learned: folder of a reward of states, to be summed up beside the true one, none when
             empty; and the annotator whose reward it is.
+        cluster: where to play: on this machine when empty; see `parallel`.
 
     Raises:
-        InputError: if the environment is unknown or does not fit the policy.
+        InputError: if the environment is unknown or does not fit the policy, or the cluster does
+            not answer.
     """
     if episodes < 1:
         raise InputError(f"evaluation.episodes: must be at least 1, is {episodes}")
-    workers = min(workers or os.cpu_count() or 1, episodes)
-    if workers == 1:
+    results: Iterable[Outcome]
+    if workers == 1 and not cluster:
         results = _play_here(policy, env_id, env_kwargs, episodes, seed, learned)
     else:
-        results = _play_parallel(policy, env_id, env_kwargs, episodes, seed, workers, learned)
+        player = (_files(policy), env_id, dict(env_kwargs), seed, tuple(learned))
+        results = parallel(_player, player, range(episodes), workers, cluster)
     returns, success_any, success_last, sums = map(np.array, zip(*results, strict=True))
     return EvaluationResult(returns, success_any, success_last, sums if learned[0] else None)
 
@@ -229,35 +233,25 @@ def _reset_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _play_parallel(
-    policy: Policy,
-    env_id: str,
-    env_kwargs: Mapping[str, Any],
-    episodes: int,
-    seed: int,
-    workers: int,
-    learned: Sequence[str],
-) -> list[Outcome]:
-    # A pool replaces a worker that cannot start, again and again: find out here.
-    _make_fitting(policy, env_id, env_kwargs).close()
+def _files(policy: Policy) -> dict[str, bytes]:
+    """What the policy saves, by the names of the files."""
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
-        arguments = (folder, env_id, dict(env_kwargs), seed, learned)
-        with worker_pool(workers, _start_worker, arguments) as pool:
-            return list(pool.imap(_play_episode, range(episodes)))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(
-    folder: str, env_id: str, env_kwargs: dict[str, Any], seed: int, learned: Sequence[str]
-) -> None:
+def _player(
+    files: Mapping[str, bytes],
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    seed: int,
+    learned: Sequence[str],
+) -> Callable[[int], Outcome]:
+    """What plays the episode of an index, in a worker."""
     one_thread()
-    policy = load_policy(folder)
-    env = _make_fitting(policy, env_id, env_kwargs)
-    _worker.update(policy=policy, env=env, seed=seed, reward=_load(learned))
-
-
-def _play_episode(index: int) -> Outcome:
-    return _play(**_worker, index=index)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        policy = load_policy(folder)
+    env, reward = _make_fitting(policy, env_id, env_kwargs), _load(learned)
+    return lambda index: _play(policy, env, reward, seed, index)

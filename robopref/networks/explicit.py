@@ -73,21 +73,30 @@ class ExplicitMLP:
         return torch.baddbmm(bias, weight, x.transpose(1, 2), out=buffers.last).transpose(1, 2)
 
     @torch.no_grad()
-    def backward(self, gradients: Tensor, learning: int | None = None) -> None:
+    def backward(
+        self, gradients: Tensor, learning: int | None = None, chosen: Tensor | None = None
+    ) -> None:
         """Sets the gradients of all parameters, after a forward pass of all members.
 
         Args:
             gradients: (E, R, outputs) of the loss, for the first `R` rows of the forward pass.
             learning: parameters learn from so many of the first rows; from all `R` when None.
+            chosen: (R - learning,) the only member that has a gradient in each row after those,
+                which saves the products of the others; None where all have.
         """
         buffers, rows = self._last, gradients.shape[1]
         learn = slice(rows if learning is None else learning)
         g = gradients
+        shares = None
+        if chosen is not None:
+            members = range(len(gradients))
+            shares = [(chosen == one).nonzero().squeeze(1) + learn.stop for one in members]
         for number in reversed(range(len(self._layers))):
             weight, bias = self._layers[number]
             below = buffers.activations[number - 1] if number else buffers.inputs
             if number == len(self._layers) - 1:
                 product = torch.bmm(g[:, learn].transpose(1, 2), below[:, learn])
+                assert weight.grad is not None
                 weight.grad.copy_(product.transpose(1, 2))
             else:
                 torch.bmm(below[:, learn].transpose(1, 2), g[:, learn], out=weight.grad)
@@ -95,8 +104,17 @@ class ExplicitMLP:
             if not number:
                 break
             into = buffers.gradients[number - 1][:, :rows]
-            multiply = torch.mul if g.shape[2] == 1 else torch.bmm  # the same, and faster
-            g = multiply(g, weight.transpose(1, 2), out=into)
+            back = weight.transpose(1, 2)
+            if g.shape[2] == 1:
+                g = torch.mul(g, back, out=into)  # the same product, and faster
+            elif shares is None:
+                g = torch.bmm(g, back, out=into)
+            else:
+                torch.bmm(g[:, learn], back, out=into[:, learn])
+                into[:, learn.stop :].zero_()
+                for member, share in enumerate(shares):
+                    into[member].index_copy_(0, share, g[member, share] @ back[member])
+                g = into
             _relu_backward(g, below[:, :rows], 0, grad_input=g)
             if self._norms:
                 g = self._through_norm(number - 1, g, learn)

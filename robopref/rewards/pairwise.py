@@ -20,6 +20,7 @@ from robopref.errors import InputError
 from robopref.networks.mlp import EnsembleMLP
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
+from robopref.rewards.data_parallel import gradient_step
 from robopref.rewards.semi_supervised import crop_pairs, pseudo_labels, random_spans
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch
@@ -180,12 +181,11 @@ class StepReward(RewardModel):
         for epoch in range(1, self.config.epochs + 1):
             total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
             for rows in torch.randperm(count, generator=generator).split(batch_size):
-                loss, found = lesson(rows, generator)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
+                loss, found = gradient_step(
+                    lambda own: lesson(own, generator), rows, optimizer, self.parameters()
+                )
                 schedule.step()
-                total += loss.detach() * len(rows)
+                total += loss * len(rows)
                 right += found
             metrics = {
                 "train/loss": float(total) / count,

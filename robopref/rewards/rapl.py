@@ -38,6 +38,7 @@ from robopref.preferences.dataset import Preferences, check_dataset, check_infor
 from robopref.preferences.queries import distinct_segments
 from robopref.preferences.strengths import segment_strengths
 from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
+from robopref.rewards.data_parallel import gradient_step
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch, Segments
 
@@ -186,6 +187,11 @@ class RaplReward(RewardModel):
         if not self.config.aligned:
             with torch.no_grad():
                 table = self._distances(videos, torch.arange(len(segments), device=self.device))
+
+        def lesson(rows: Tensor) -> tuple[Tensor, Tensor]:
+            loss, logits = self._loss(videos, pairs, rows.to(self.device), table)
+            return loss, ((logits > 0) == (pairs.labels[rows] > 0.5)).sum()
+
         optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
         generator = torch_generator(seed, "reward")
         metrics: dict[str, float] = {}
@@ -193,12 +199,9 @@ class RaplReward(RewardModel):
             total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
             order = torch.randperm(len(preferences), generator=generator)
             for rows in order.split(self.config.batch_size):
-                loss, logits = self._loss(videos, pairs, rows.to(self.device), table)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(rows)
-                right += ((logits > 0) == (pairs.labels[rows] > 0.5)).sum()
+                loss, found = gradient_step(lesson, rows, optimizer, self.parameters())
+                total += loss * len(rows)
+                right += found
             count = len(preferences)
             metrics = {"train/loss": float(total) / count, "train/accuracy": float(right) / count}
             on_epoch(epoch, metrics)

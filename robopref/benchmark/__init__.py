@@ -1,0 +1,1 @@
+"""Tables of figures, made cell by cell: policies, rewards and transferred labels."""

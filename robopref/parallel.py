@@ -1,0 +1,160 @@
+"""The same work for many items: in this process, in processes of this machine, or on a Ray cluster.
+
+A worker is set up once and then does one item after another. Results are the same wherever they
+come about, as long as an item's result depends on the item alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from robopref.errors import InputError
+from robopref.processes import worker_pool
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Setup = Callable[..., Callable[[Item], Result]]
+"""Makes what a worker does with an item; importable by its name, since workers import it."""
+
+RAY = "ray"
+"""The cluster that `RAY_ADDRESS` names, or one that is started on this machine."""
+RETRIES = 10
+"""How often an item is begun again whose worker or machine was lost."""
+ANSWER_S = 10.0
+"""Seconds to wait for a cluster."""
+AHEAD = 2
+"""Items given out per core of a cluster, so that no worker waits for the next one."""
+
+
+def parallel(
+    setup: Setup[Item, Result],
+    arguments: Sequence[Any],
+    items: Sequence[Item],
+    workers: int = 0,
+    cluster: str = "",
+) -> Iterator[Result]:
+    """Does all items.
+
+    Args:
+        setup: called once in each worker, with `arguments`.
+        arguments: plain data, sent to each worker.
+        items: plain data.
+        workers: processes, all cores when 0; one works in this process. On a cluster, items at
+            once, as many as it has cores when 0.
+        cluster: none when empty; `ray`, or the address of a Ray cluster. Its machines see the same
+            folders as this one.
+
+    Yields:
+        Results in the order of the items, as soon as they are there.
+
+    Raises:
+        InputError: as the first item that fails, or if Ray is missing or does not answer.
+    """
+    if cluster:
+        yield from _on_ray(setup, arguments, items, workers, cluster)
+        return
+    workers = min(workers or os.cpu_count() or 1, max(len(items), 1))
+    if workers == 1:
+        yield from map(setup(*arguments), items)
+        return
+    with worker_pool(workers, _set_up, (setup, arguments)) as pool:
+        yield from pool.imap(_do, items)
+
+
+_work: dict[str, Callable[[Any], Any]] = {}
+"""What this worker does, by the key of the call of `parallel` that it belongs to."""
+
+
+def _set_up(setup: Setup[Any, Any], arguments: Sequence[Any], key: str = "") -> None:
+    _work.clear()
+    try:
+        _work[key] = setup(*arguments)
+    except (
+        Exception
+    ) as error:  # told with the first item: a pool replaces workers that do not start
+        _work[key] = partial(_refuse, error)
+
+
+def _refuse(error: Exception, item: Any) -> Any:
+    raise error
+
+
+def _do(item: Any, key: str = "") -> Any:
+    return _work[key](item)
+
+
+def connect(cluster: str) -> Any:
+    """The module `ray`, connected.
+
+    Args:
+        cluster: `ray`, or an address such as 10.0.0.1:6379 or ray://10.0.0.1:10001.
+
+    Raises:
+        InputError: if Ray is missing or the cluster does not answer.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError(
+            f"cluster={cluster}: needs Ray; pip install 'robopref[ray]' brings it"
+        ) from None
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS") if cluster == RAY else cluster
+        if address:
+            _check_answers(address)
+        ray.init(address, include_dashboard=False, logging_level=logging.ERROR)
+    return ray
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself asks for minutes, and then ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cluster={address}: no Ray cluster answers there ({error}); `ray start --head` starts "
+            "one and says its address, and cluster=ray makes do with this machine"
+        ) from None
+
+
+def _on_ray(
+    setup: Setup[Item, Result],
+    arguments: Sequence[Any],
+    items: Sequence[Item],
+    workers: int,
+    cluster: str,
+) -> Iterator[Result]:
+    ray = connect(cluster)
+    # Begun again elsewhere when a worker or a whole machine is lost; an error of its own is final.
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_remote_item)
+    key, shared = uuid.uuid4().hex, ray.put((setup, tuple(arguments), os.getcwd()))
+    at_once = workers or AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    waiting = iter(items)
+    pending = deque(remote.remote(key, [shared], item) for item in islice(waiting, at_once))
+    while pending:
+        try:
+            result: Result = ray.get(pending.popleft())
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        pending.extend(remote.remote(key, [shared], item) for item in islice(waiting, 1))
+        yield result
+
+
+def _remote_item(key: str, shared: list[Any], item: Any) -> Any:
+    """One item in a worker of Ray's, which may have served another call before."""
+    if key not in _work:
+        import ray
+
+        setup, arguments, folder = ray.get(shared[0])
+        os.chdir(folder)
+        _set_up(setup, arguments, key)
+    return _do(item, key)
