@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results import parse_arguments, write_results
+from robopref.benchmark.transfers import oracle_labels
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import whole_episodes
 from robopref.preferences.queries import Pairs
 from robopref.preferences.transfer import TransferConfig, transfer_preferences
 from robopref.structures import Trajectory
-from transfer import benchmark_dataset, oracle_labels
+from transfer import SOURCE_PAIRS, benchmark_dataset
 
 EVERY, DEVIATION = 4, 0.02
 PLACES = {"hand": 0, "object": 4, "goal": 36}
@@ -75,7 +76,7 @@ def measure(
     different = originals[first] != originals[second]
     whole = whole_episodes(made)
     pairs: Pairs = whole[first[different]], whole[second[different]]
-    labels = oracle_labels(source)
+    labels = oracle_labels(source, SOURCE_PAIRS)
     assert made.fingerprint  # a hash of the data, which their owner has
     config = TransferConfig(prototypes=count) if exact else TransferConfig(prototypes=300)
     begun = time.perf_counter()

@@ -19,24 +19,27 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import itertools
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies import policy_table
 from results import parse_arguments, shipped_mix, write_results
+from robopref.benchmark.transfers import (
+    Features,
+    Matrix,
+    Transfer,
+    by_neighbours,
+    by_transport,
+    label_accuracies,
+    oracle_labels,
+    progress,
+)
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset
-from robopref.data.segments import whole_episodes
-from robopref.preferences.dataset import Preferences
-from robopref.preferences.queries import uniform_pairs
-from robopref.preferences.teachers import TEACHERS, scripted_labels
-from robopref.preferences.trajectory_features import align_features, progress_features
-from robopref.preferences.transfer import PRESETS, align, complete_labels
-from robopref.seeding import numpy_generator
+from robopref.preferences.transfer import PRESETS
 
 TASKS = (
     "button-press drawer-open window-open door-close faucet-close sweep-into plate-slide door-open"
@@ -45,10 +48,6 @@ QUICK_TASKS = TASKS[:4]
 MIXES = (("mixed", "mixed"), ("mixed", "scarce"))
 EPISODES, SOURCE_PAIRS = 200, 1_000
 DATA = Path("data/benchmark")
-NEIGHBOURS = 5
-
-Matrix = NDArray[np.float64]
-Method = Callable[[TrajectoryDataset, Preferences, TrajectoryDataset], Matrix]
 
 
 def main() -> None:
@@ -75,25 +74,18 @@ def benchmark_dataset(task: str, mix: str) -> TrajectoryDataset:
     return load_dataset(path)
 
 
-def oracle_labels(dataset: TrajectoryDataset, seed: int = 0) -> Preferences:
-    """`SOURCE_PAIRS` pairs of whole episodes, ordered by their true return."""
-    pairs = uniform_pairs(whole_episodes(dataset), SOURCE_PAIRS, numpy_generator(seed, "pairs"))
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    return scripted_labels(dataset, pairs, TEACHERS["oracle"], numpy_generator(seed, "oracle"), now)
-
-
 def label_table(tasks: Sequence[str]) -> list[dict[str, object]]:
     """One row per method, mix, source and target."""
     rows: list[dict[str, object]] = []
     for source_mix, target_mix in MIXES:
         sources = {task: benchmark_dataset(task, source_mix) for task in tasks}
         targets = {task: benchmark_dataset(task, target_mix) for task in tasks}
-        labels = {task: oracle_labels(dataset) for task, dataset in sources.items()}
+        labels = {task: oracle_labels(dataset, SOURCE_PAIRS) for task, dataset in sources.items()}
         for name, method in METHODS.items():
             scores = []
             for source, target in itertools.permutations(tasks, 2):
                 transferred = method(sources[source], labels[source], targets[target])
-                scores.append(accuracies(transferred, targets[target].returns))
+                scores.append(label_accuracies(transferred, targets[target].returns))
                 rows.append(
                     {
                         "method": name,
@@ -127,45 +119,7 @@ def label_headline(rows: Sequence[dict[str, object]]) -> dict[str, float]:
     }
 
 
-def accuracies(labels: Matrix, returns: Matrix) -> tuple[float, float]:
-    """Share of right labels over all pairs, and over the half farthest from a tie."""
-    first, second = np.triu_indices(len(returns), k=1)
-    label, better = labels[first, second], returns[second] > returns[first]
-    right = np.where(label == 0.5, 0.5, (label > 0.5) == better)
-    sure = np.argsort(-np.abs(label - 0.5), kind="stable")[: len(label) // 2]
-    return float(right.mean()), float(right[sure].mean())
-
-
-def cpa(preset: str) -> Method:
-    """The method under test, by the name of its preset."""
-
-    def method(source: TrajectoryDataset, labels: Preferences, target: TrajectoryDataset) -> Matrix:
-        plan = align(source, labels, target, whole_episodes(target), PRESETS[preset])
-        return plan.label_matrix()
-
-    return method
-
-
-def neighbours(
-    features: Callable[[TrajectoryDataset, TrajectoryDataset], tuple[Matrix, Matrix]],
-) -> Method:
-    """Control without transport: mean label of the nearest source episodes in some features."""
-
-    def method(source: TrajectoryDataset, labels: Preferences, target: TrajectoryDataset) -> Matrix:
-        left, right = features(source, target)
-        distances = np.linalg.norm(left[:, None] - right[None], axis=2)
-        nearest = np.argsort(distances, axis=0)[:NEIGHBOURS]
-        weights = np.zeros_like(distances)
-        np.put_along_axis(weights, nearest, 1.0 / NEIGHBOURS, axis=0)
-        given = complete_labels(len(source), labels.first.episodes, labels.second.episodes, labels)
-        return weights.T @ given @ weights
-
-    return method
-
-
-def standardised(
-    features: Callable[[TrajectoryDataset], Matrix],
-) -> Callable[[TrajectoryDataset, TrajectoryDataset], tuple[Matrix, Matrix]]:
+def standardised(features: Callable[[TrajectoryDataset], Matrix]) -> Features:
     """Features of both tasks, each standardised within its task."""
 
     def scale(values: Matrix) -> Matrix:
@@ -208,21 +162,11 @@ def motion_features(dataset: TrajectoryDataset) -> Matrix:
     return np.array(rows)
 
 
-def progress(source: TrajectoryDataset, target: TrajectoryDataset) -> tuple[Matrix, Matrix]:
-    """The features that CPA uses."""
-    return align_features(
-        progress_features(source, whole_episodes(source)),
-        progress_features(target, whole_episodes(target)),
-    )
-
-
-METHODS: dict[str, Method] = {
-    "default": cpa("default"),
-    "pearl_paper": cpa("pearl_paper"),
-    "proximal": cpa("proximal"),
-    "control: noise features": neighbours(standardised(noise_features)),
-    "control: motion neighbours": neighbours(standardised(motion_features)),
-    "control: progress, no transport": neighbours(progress),
+METHODS: dict[str, Transfer] = {
+    **{name: partial(by_transport, name) for name in PRESETS},
+    "control: noise features": partial(by_neighbours, standardised(noise_features)),
+    "control: motion neighbours": partial(by_neighbours, standardised(motion_features)),
+    "control: progress, no transport": partial(by_neighbours, progress),
 }
 
 

@@ -24,6 +24,7 @@ class DataConfig:
     """The episodes of every task."""
 
     episodes: int = 200
+    """Of each task."""
     horizon: int = 200
     """Steps of an episode."""
     horizons: dict[str, int] = field(default_factory=dict)

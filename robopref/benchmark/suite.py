@@ -29,6 +29,7 @@ class PolicyTable:
     """Task (name without its package) to the Gymnasium id of the task that transferred labels come
     from; tasks that have none are passed over by methods that need one."""
     seeds: int = 3
+    """Of labels and training."""
     updates: int = 3_000
     """Of each policy."""
     episodes: int = 50
@@ -40,12 +41,15 @@ class RewardTable:
     """Right answers of learned rewards on pairs of held-out episodes."""
 
     tasks: list[str] = field(default_factory=list)
+    """Gymnasium ids."""
     methods: list[str] = field(default_factory=lambda: [*rewards.METHODS])
     """Models and losses."""
     labels: list[int] = field(default_factory=lambda: [50, 200])
+    """Pairs of pieces of episodes that are labelled."""
     teachers: list[str] = field(default_factory=lambda: [*rewards.TEACHERS])
     """Who answers: clean, flipped, myopic."""
     seeds: int = 3
+    """Of labels and training."""
 
 
 @dataclass
@@ -53,9 +57,11 @@ class TransferTable:
     """Right labels among those that are carried over, for every ordered pair of tasks."""
 
     tasks: list[str] = field(default_factory=list)
+    """Gymnasium ids."""
     methods: list[str] = field(default_factory=lambda: [*transfers.METHODS])
     """Presets of `robopref transfer`, and a control without transport."""
     labels: list[int] = field(default_factory=lambda: [1_000])
+    """Pairs of episodes that are labelled on the source."""
 
 
 @dataclass
@@ -63,6 +69,7 @@ class SuiteConfig:
     """A suite."""
 
     name: str = ""
+    """Its name."""
     data: DataConfig = field(default_factory=DataConfig)
     policies: PolicyTable = field(default_factory=PolicyTable)
     rewards: RewardTable = field(default_factory=RewardTable)

@@ -28,6 +28,7 @@ COMMANDS = {
     "collect": ("robopref.cli.collect", "record demonstrations of mixed quality"),
     "label": ("robopref.cli.label", "label pairs: people in a browser, or a scripted teacher"),
     "transfer": ("robopref.cli.transfer", "label a task from another task's preferences"),
+    "choose-source": ("robopref.cli.choose_source", "which labelled task to transfer from"),
     "train-reward": ("robopref.cli.train_reward", "learn a reward from preferences"),
     "train": ("robopref.cli.train", "train a policy on a dataset"),
     "evaluate": ("robopref.cli.evaluate", "play a policy: success, return, video"),

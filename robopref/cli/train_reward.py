@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from omegaconf import MISSING
 
-from robopref.cli.config import register, run
+from robopref.cli.config import register, run, shipped_folder
 from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
 from robopref.data.lazy import load_dataset_lazily
@@ -90,8 +90,10 @@ class TrainRewardConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the command with the given Hydra overrides."""
+    files = shipped_folder("configs") / "reward"
     for name, (_, config_class) in REWARDS.items():
-        register(f"reward/{name}_schema", config_class)
+        shipped = (files / f"{name}.yaml").is_file()  # those of other packages have no file
+        register(f"reward/{name}_schema" if shipped else f"reward/{name}", config_class)
     run("train-reward", TrainRewardConfig, arguments, train_reward)
 
 

@@ -28,6 +28,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.segments import whole_episodes
 from robopref.errors import InputError
 from robopref.optimal_transport.gromov_wasserstein import (
     Matrix,
@@ -202,13 +203,7 @@ def align(
         raise InputError(
             f"{target.source}: {len(target_points)} segment; transfer needs at least 2"
         )
-    if config.cost is Cost.PROGRESS:
-        left, right = align_features(
-            _progress(source, source_points), _progress(target, target_points)
-        )
-    else:
-        left = state_action_features(source, source_points)
-        right = state_action_features(target, target_points)
+    left, right = _both_features((source, source_points), (target, target_points), config)
     plan, objective = _plan(left, right, config)
     return Transfer(
         plan=plan,
@@ -217,6 +212,28 @@ def align(
         target_points=target_points,
         objective=objective,
     )
+
+
+def task_distance(
+    source: TrajectoryDataset, target: TrajectoryDataset, config: TransferConfig
+) -> float:
+    """Transport objective between all episodes of two tasks: smaller means that they fit better.
+
+    Reads neither labels nor rewards.
+    """
+    ends = [(dataset, whole_episodes(dataset)) for dataset in (source, target)]
+    return _plan(*_both_features(ends[0], ends[1], config), config)[1]
+
+
+def _both_features(
+    source: tuple[TrajectoryDataset, Segments],
+    target: tuple[TrajectoryDataset, Segments],
+    config: TransferConfig,
+) -> tuple[Matrix, Matrix]:
+    """(N, D) and (M, D) features of segments of both tasks."""
+    if config.cost is Cost.PROGRESS:
+        return align_features(_progress(*source), _progress(*target))
+    return state_action_features(*source), state_action_features(*target)
 
 
 def _progress(dataset: TrajectoryDataset, points: Segments) -> dict[str, Features]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,24 @@ from robopref.rewards.visual import SeenDataset
 from robopref.rewards.vpl import VPLConfig, VPLReward
 from robopref.seeding import torch_generator
 
+PACKAGES = "robopref.rewards"
+"""Group of entry points by which installed packages add rewards."""
+
+
+def _of_packages() -> dict[str, tuple[type[RewardModel], type[Any]]]:
+    """Name to model and config classes that installed packages declare."""
+    found = {}
+    for point in entry_points(group=PACKAGES):
+        try:
+            found[point.name] = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"reward {point.name}: {point.value} cannot be imported ({error}); mend or "
+                "uninstall the package that declares it"
+            ) from error
+    return found
+
+
 REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     PearlReward.name: (PearlReward, PearlConfig),
     PearlTransformerReward.name: (PearlTransformerReward, PearlTransformerConfig),
@@ -43,6 +62,7 @@ REWARDS: Mapping[str, tuple[type[RewardModel], type[Any]]] = {
     VPLReward.name: (VPLReward, VPLConfig),
     PreferenceTransformerReward.name: (PreferenceTransformerReward, PreferenceTransformerConfig),
     RaplReward.name: (RaplReward, RaplConfig),
+    **_of_packages(),
 }
 """Name to model and config classes."""
 
