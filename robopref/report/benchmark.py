@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from robopref.files import atomic_path
+from robopref.report.page import write_page
 
 TABLES: Mapping[str, tuple[str, str]] = {
     "policies": (
@@ -32,15 +30,6 @@ def write_results_page(
         summary: rows of `robopref.benchmark.run.summarise`.
         facts: what else the page says: versions, machine, cells, seconds.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("robopref.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    write_page(
+        path, "benchmark.html", name=name, rows=list(summary), tables=dict(TABLES), facts=facts
     )
-    page = environment.get_template("benchmark.html").render(
-        name=name, rows=list(summary), tables=dict(TABLES), facts=facts
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import trim_mean
@@ -19,7 +18,6 @@ from robopref.data.segments import segment_returns
 from robopref.errors import InputError
 from robopref.evaluation.rollout import record_video
 from robopref.evaluation.statistics import interquartile_mean
-from robopref.files import atomic_path
 from robopref.policies.registry import load_policy
 from robopref.preferences.transfer import Transfer
 from robopref.report.figures import (
@@ -33,6 +31,7 @@ from robopref.report.figures import (
     plan_figure,
     reward_figure,
 )
+from robopref.report.page import write_page
 from robopref.report.video import replay, video_speed, write_mp4
 from robopref.rewards.registry import load_reward
 from robopref.rewards.relabel import relabel
@@ -143,14 +142,9 @@ def write_report(
         videos, no_video = {}, str(error)
     shown = results.runs[0]
     speed = video_speed(shown.env_id, shown.env_kwargs)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("robopref.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("demo.html").render(
+    write_page(
+        path,
+        "demo.html",
         source=_task_name(results.source),
         target=_task_name(results.target),
         data={"source": _facts(results.source), "target": _facts(results.target)},
@@ -163,8 +157,6 @@ def write_report(
         speed=speed and round(speed, 1),
         settings=settings,
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def make_figures(results: DemoResults) -> dict[str, str]:
