@@ -147,7 +147,9 @@ def _rows(
         # Of a baseline that knows of no labels there is one row for all numbers of them.
         baseline = baseline[baseline.labels.isin([labels, 0])]
         baseline = baseline[baseline.teacher == teacher]
-        paired = found.merge(baseline, on=["task", "source", "seed"], suffixes=("", "_baseline"))
+        # Where labels are carried over, what needs none has no source to be paired by.
+        shared = ["task", "seed"] + (["source"] if baseline.source.any() else [])
+        paired = found.merge(baseline, on=shared, suffixes=("", "_baseline"))
         if method != BASELINES[table] and len(paired) == len(found):
             paired["value"] -= paired.value_baseline
             row |= _figures("over_", _matrix(paired))
@@ -156,7 +158,7 @@ def _rows(
 
 def _matrix(found: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(runs, tasks): where every pair of tasks occurs once, each is a run."""
-    if found.source.any() and found.seed.nunique() == 1:
+    if found.table.eq(transfers.TABLE).all():
         return np.asarray(found[["value"]], dtype=float)
     whole = found.pivot_table(index="seed", columns="task", values="value").dropna()
     return np.asarray(whole, dtype=float)

@@ -104,7 +104,7 @@ def benchmark(config: BenchmarkConfig) -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     write_results_page(folder / PAGE_FILE, config.suite.name, summary, {
         "cells": len(results),
-        "hours": round(float(results.seconds.sum()) / 3600, 1),
+        "hours": round(float(results.seconds.sum()) / 3600, 2),
         "machine": machine,
         "versions": versions,
     })  # fmt: skip

@@ -109,6 +109,26 @@ def test_a_summary_has_means_and_paired_differences():
     assert "over_value" not in cloning
 
 
+def test_carried_labels_are_compared_with_what_needs_none():
+    rows = results(("transferred_pearl_iql", 200, 0, "a", 0.9), ("cloning", 0, 0, "a", 0.2))
+    rows.loc[0, "source"] = "b"
+    assert summarise(rows)[0]["over_value"] == pytest.approx(0.7)
+
+
+def test_every_pair_of_tasks_is_a_run_of_a_transfer():
+    pairs = (("a", "b", 0.9, 0.5), ("a", "c", 0.7, 0.5), ("b", "a", 0.8, 0.3))
+    table = pd.DataFrame([
+        asdict(Cell("transfers", target, method, 100, source=source))
+        | {"value": value, "seconds": 1.0}
+        for source, target, *values in pairs
+        for method, value in zip(("default", "pearl_paper"), values, strict=True)
+    ])  # fmt: skip
+    default = summarise(table)[0]
+    assert default["value"] == pytest.approx(0.8)
+    assert default["low"] < 0.8 < default["high"]
+    assert default["over_value"] == pytest.approx(0.3667, abs=1e-4)
+
+
 def test_a_seed_that_lacks_a_task_is_left_out():
     rows = summarise(results(
         ("oppo", 200, 0, "a", 0.5), ("oppo", 200, 0, "b", 0.7), ("oppo", 200, 1, "a", 0.0),
