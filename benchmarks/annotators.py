@@ -1,9 +1,10 @@
 """People who want different things: one reward for all, one for each group, one told by a latent.
 
-Two people like it fast (the segment in which the hand moves more decides), two like it gentle (the
-one with the smaller actions). Each labels 100 pairs of segments of 50 steps of
-the training episodes; the exam is 500 pairs of the held-out third for each wish. Nobody tells the
-rewards who is of one mind. Rewards look at actions too, since one of the wishes is about them.
+Some people like it fast (the segment in which the hand moves more decides), some gentle (the one
+with the smaller actions): two and two, or three and one, where every other seed the one is for the
+other wish. Each labels 100 pairs of segments of 50 steps of the training episodes; the exam is 500
+pairs of the held-out third for each wish. Nobody tells the rewards who is of one mind. Rewards look
+at actions too, since one of the wishes is about them.
 
     python benchmarks/annotators.py [--quick] [--json results/annotators.json]
 """
@@ -42,7 +43,9 @@ from robopref.seeding import numpy_generator
 from transfer import benchmark_dataset
 
 TASKS = "button-press drawer-open door-close".split()
-PEOPLE = {"ana": "fast", "ben": "gentle", "cem": "fast", "dora": "gentle"}
+CROWDS = {"two and two": (2, 2), "three and one": (3, 1)}
+"""How many people have each wish."""
+NAMES = ("ana", "ben", "cem", "dora")
 WISHES: Mapping[str, HierarchyConfig] = {
     # The hand's place now and one step ago.
     "fast": HierarchyConfig(
@@ -68,10 +71,12 @@ def main() -> None:
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for seed in track(range(seeds), "learning", transient=True):
         for column, dataset in enumerate(datasets):
-            for name, scores in examine(dataset, seed).items():
-                for wish, score in scores.items():
-                    row = found.setdefault(name, {}).setdefault(wish, np.zeros((seeds, len(tasks))))
-                    row[seed, column] = score
+            for crowd, counts in CROWDS.items():
+                for name, scores in examine(dataset, seed, people_of(counts, seed)).items():
+                    rows = found.setdefault(f"{crowd}: {name}", {})
+                    for wish, score in scores.items():
+                        row = rows.setdefault(wish, np.zeros((seeds, len(tasks))))
+                        row[seed, column] = score
     table, headline = [], {}
     for name, scores in found.items():
         estimates = {wish: mean(values) for wish, values in scores.items()}
@@ -79,12 +84,22 @@ def main() -> None:
             f"{wish}_{end}": round(getattr(estimate, end), 4)
             for wish, estimate in estimates.items() for end in ("value", "low", "high")
         })  # fmt: skip
-        headline[f"{name.replace(' ', '_')}_worse"] = round(estimates["worse"].value, 4)
-        print(f"{name:28}", {wish: round(each.value, 3) for wish, each in estimates.items()})
+        headline[f"{name.replace(': ', '_').replace(' ', '_')}_worse"] = round(
+            estimates["worse"].value, 4
+        )
+        print(f"{name:46}", {wish: round(each.value, 3) for wish, each in estimates.items()})
     write_results(arguments.json, headline, table, ["torch", "metaworld"])
 
 
-def examine(dataset: TrajectoryDataset, seed: int) -> dict[str, dict[str, float]]:
+def people_of(counts: tuple[int, int], seed: int) -> dict[str, str]:
+    """Person to wish."""
+    wishes = list(WISHES)[:: -1 if seed % 2 else 1]
+    return dict(zip(NAMES, [wishes[0]] * counts[0] + [wishes[1]] * counts[1], strict=True))
+
+
+def examine(
+    dataset: TrajectoryDataset, seed: int, people: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
     """Reward and wish to accuracy, `worse` that of the wish that is served worse."""
     rng = numpy_generator(seed, "annotators")
     train, held_out = split_episodes(len(dataset), 1.0 / 3.0, rng)
@@ -94,7 +109,7 @@ def examine(dataset: TrajectoryDataset, seed: int) -> dict[str, dict[str, float]
     }
     given = [
         labelled(dataset, train, LABELS, WISHES[wish], person, rng)
-        for person, wish in PEOPLE.items()
+        for person, wish in people.items()
     ]
     labels = reduce(Preferences.join, given)
     found: dict[str, dict[str, float]] = {
@@ -105,7 +120,7 @@ def examine(dataset: TrajectoryDataset, seed: int) -> dict[str, dict[str, float]
         model.fit(labels, dataset, seed)
         found[name] = accuracies(dataset, exams, dict.fromkeys(WISHES, model))
         if isinstance(model, PersonalReward):
-            own = {wish: model.of(person) for person, wish in PEOPLE.items()}
+            own = {wish: model.of(person) for person, wish in people.items()}
             found[f"{name}, of the person"] = accuracies(dataset, exams, own)
     return found
 

@@ -1,10 +1,10 @@
 """HERON from a ranking alone, beside the task's shaped reward and a tuned sum of the same factors.
 
 Offline: IQL on data of mixed quality (`scarce`) from the shaped reward, from a Bradley-Terry reward
-on HERON's labels, from a weighted sum of the factors, and from nothing. The weights are tuned on
-the data: of a grid, those whose sums order episodes most like the shaped returns. Then one factor
-comes in another unit, times 100: the labels are the same, the sum is another. Finished runs are
-kept.
+on HERON's labels of whole episodes, from a weighted sum of the factors, and from nothing. The
+weights are tuned on the data: of a grid, those whose sums order episodes most like the shaped
+returns. Then one factor comes in another unit, times 100: the labels are the same, the sum is
+another. Finished runs are kept.
 
     python benchmarks/heron.py [--quick] [--updates 3000] [--json results/heron.json]
 """
@@ -29,7 +29,7 @@ from results import argument_parser, shipped_mix, success_of_seeds, write_result
 from robopref.data.collect import collect
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.robomimic import load_dataset, save_dataset
-from robopref.data.segments import sample_segments
+from robopref.data.segments import whole_episodes
 from robopref.policies.iql import IQLConfig
 from robopref.preferences.dataset import save_preferences
 from robopref.preferences.factors import segment_factors
@@ -47,7 +47,7 @@ RANKING, MARGINS = ["success", "place", "reach", "energy"], [0.0, 0.25, 0.25, 0.
 SCALED, SCALE = "reach", 100.0
 """The factor that comes in another unit."""
 ARMS = ("shaped", "heron", "sum", "sum_scaled", "zero")
-EPISODES, HORIZON, PAIRS, SEGMENT_LENGTH = 200, 200, 1_000, 50
+EPISODES, HORIZON, PAIRS = 200, 200, 1_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -92,8 +92,7 @@ def ranked(path: Path, seed: int) -> Path:
     output = path.with_name(f"{path.stem}-heron-{seed}.parquet")
     if not output.exists():
         dataset, rng = load_dataset(path), numpy_generator(seed, "pairs")
-        segments = sample_segments(dataset, 2 * PAIRS, SEGMENT_LENGTH, rng)
-        pairs = uniform_pairs(segments, PAIRS, rng)
+        pairs = uniform_pairs(whole_episodes(dataset), PAIRS, rng)
         config = HierarchyConfig(RANKING, MARGINS)
         labels, _ = hierarchy_labels(dataset, pairs, config, NOW)
         rescaled = replace(
