@@ -62,6 +62,16 @@ ARMS = {
     "sb3": Arm(ALONE),
     "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform")),
     "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement")),
+    # Nobody is asked: a ranking of factors answers.
+    "heron": Arm(
+        ASKED[:2],
+        (
+            *ANSWERS,
+            "ask.strategy=uniform",
+            "heron.ranking=[success,place,reach,energy]",
+            "heron.margins=[0,0.25,0.25,0]",
+        ),
+    ),
     "alone": Arm(HARD, SAC, steps=25_000),
     # Two critics and one critic step, as SAC has, so that the demonstrations alone differ.
     "rlpd": Arm(

@@ -2,8 +2,8 @@
 
 Data of which about a fifth of the episodes succeed, so that cloning them fails. An oracle labels
 pairs of whole episodes: their returns order them as their regrets do, since all start alike. Every
-method has the same data, labels and updates; `cloning_best_tenth` takes the episodes of the highest
-sum of the Bradley-Terry reward. Transferred labels were given on another task, on pieces of 50
+method has the same data, labels and updates; `…best_tenth` takes the episodes of the highest
+sum of a learned reward. Transferred labels were given on another task, on pieces of 50
 steps.
 """
 
@@ -76,6 +76,9 @@ METHODS: Mapping[str, Method] = {
     "pearl_iql": Method(IQL, PearlConfig()),
     "transferred_pearl_iql": Method(IQL, PearlConfig(), transfer="default"),
     "transferred_plain_gw_iql": Method(IQL, BradleyTerryConfig(), transfer="pearl_paper"),
+    "transferred_cloning_best_tenth": Method(
+        CLONING, PearlConfig(), transfer="default", best_episodes=0.1
+    ),
     "true_reward_iql": Method(IQL, labels=False, true_reward=True),
     "zero_reward_iql": Method(IQL, labels=False),
     BASELINE: Method(CLONING, labels=False),
