@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from robopref.networks.mlp import EnsembleMLP
+from robopref.networks.onednn import MemberPasses, large, relu_backward
 
-# The forms of these two that write into a given tensor have no public name.
-_relu_backward: Any = torch.ops.aten.threshold_backward.grad_input
+# The form that writes into given tensors has no public name.
 _layer_norm: Any = torch.ops.aten.native_layer_norm.out
 
 
@@ -51,6 +51,11 @@ class ExplicitMLP:
             (E, B, outputs), or (M, B, outputs); this network's next pass over as many rows
             overwrites it.
         """
+        self._members = None
+        if large(inputs, [weight for weight, _ in self._layers]):
+            chosen = range(len(self._layers[0][0])) if members is None else members.tolist()
+            self._members = [MemberPasses(self._layers, self._norms, one) for one in chosen]
+            return torch.stack([member.forward(inputs) for member in self._members])
         layers, norms = self._layers, self._norms
         if members is not None:
             layers = [(weight[members], bias[members]) for weight, bias in layers]
@@ -73,24 +78,20 @@ class ExplicitMLP:
         return torch.baddbmm(bias, weight, x.transpose(1, 2), out=buffers.last).transpose(1, 2)
 
     @torch.no_grad()
-    def backward(
-        self, gradients: Tensor, learning: int | None = None, chosen: Tensor | None = None
-    ) -> None:
+    def backward(self, gradients: Tensor, learning: int | None = None) -> None:
         """Sets the gradients of all parameters, after a forward pass of all members.
 
         Args:
             gradients: (E, R, outputs) of the loss, for the first `R` rows of the forward pass.
             learning: parameters learn from so many of the first rows; from all `R` when None.
-            chosen: (R - learning,) the only member that has a gradient in each row after those,
-                which saves the products of the others; None where all have.
         """
-        buffers, rows = self._last, gradients.shape[1]
+        rows = gradients.shape[1]
         learn = slice(rows if learning is None else learning)
-        g = gradients
-        shares = None
-        if chosen is not None:
-            members = range(len(gradients))
-            shares = [(chosen == one).nonzero().squeeze(1) + learn.stop for one in members]
+        if self._members is not None:
+            for member, gradient in zip(self._members, gradients, strict=True):
+                member.backward(gradient, learn)
+            return
+        buffers, g = self._last, gradients
         for number in reversed(range(len(self._layers))):
             weight, bias = self._layers[number]
             below = buffers.activations[number - 1] if number else buffers.inputs
@@ -105,17 +106,9 @@ class ExplicitMLP:
                 break
             into = buffers.gradients[number - 1][:, :rows]
             back = weight.transpose(1, 2)
-            if g.shape[2] == 1:
-                g = torch.mul(g, back, out=into)  # the same product, and faster
-            elif shares is None:
-                g = torch.bmm(g, back, out=into)
-            else:
-                torch.bmm(g[:, learn], back, out=into[:, learn])
-                into[:, learn.stop :].zero_()
-                for member, share in enumerate(shares):
-                    into[member].index_copy_(0, share, g[member, share] @ back[member])
-                g = into
-            _relu_backward(g, below[:, :rows], 0, grad_input=g)
+            multiply = torch.mul if g.shape[2] == 1 else torch.bmm  # the same, and faster
+            g = multiply(g, back, out=into)
+            relu_backward(g, below[:, :rows], 0, grad_input=g)
             if self._norms:
                 g = self._through_norm(number - 1, g, learn)
         self._first = g
@@ -123,6 +116,9 @@ class ExplicitMLP:
     @torch.no_grad()
     def input_gradients(self, rows: slice, columns: slice) -> Tensor:
         """(rows, columns) of the gradient with respect to the inputs, after `backward`."""
+        if self._members is not None:
+            parts = [member.input_gradients(rows, columns) for member in self._members]
+            return torch.stack(parts).sum(0)
         weight, _ = self._layers[0]
         return torch.bmm(self._first[:, rows], weight[:, columns].transpose(1, 2)).sum(0)
 

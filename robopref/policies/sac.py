@@ -152,11 +152,10 @@ class SAC(Policy[TransitionBatch]):
             pairs = torch.cat([pairs, torch.cat([now, drawn.actions[:size]], dim=-1)])
         values = learner.critic.forward(pairs).squeeze(-1)
         q_loss, gradients = critic_gradient(values[:, :size], targets)
-        chosen = None
         if with_actor:
-            own, chosen = self._own_value_gradients(values[:, size:])
+            own = self._own_value_gradients(values[:, size:])
             gradients = torch.cat([gradients, own], dim=1)
-        learner.critic.backward(gradients.unsqueeze(-1), size, chosen)
+        learner.critic.backward(gradients.unsqueeze(-1), learning=size)
         if to_observations is not None:
             observed = slice(size), slice(self.observation_dim)
             gradient = learner.critic.input_gradients(*observed)
@@ -191,17 +190,13 @@ class SAC(Policy[TransitionBatch]):
         weight = temperature if config.backup_entropy else 0.0
         return soft_value(values, drawn.log_probs[-size:], weight)
 
-    def _own_value_gradients(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(E, B): of `-mean Q`, where `Q` is the mean or the smallest of the critics; and (B,) the
-        critic that is the smallest.
-        """
+    def _own_value_gradients(self, values: Tensor) -> Tensor:
+        """(E, B): of `-mean Q`, where `Q` is the mean or the smallest of the critics."""
         critics, size = values.shape
         if self.config.actor_reads_mean:
-            return torch.full_like(values, -1.0 / (critics * size)), None
+            return torch.full_like(values, -1.0 / (critics * size))
         smallest = values.min(0, keepdim=True).indices  # ten times faster than argmin
-        gradients = torch.zeros_like(values).scatter_(0, smallest, -1.0 / size)
-        # A GPU would wait for the numbers of rows, and has no use for smaller products.
-        return gradients, smallest[0] if values.device.type == "cpu" else None
+        return torch.zeros_like(values).scatter_(0, smallest, -1.0 / size)
 
     def _actor_gradients(
         self, drawn: SquashedActions, values: Tensor, temperature: Tensor
