@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LARGE = 2**21
 """Multiplications of a layer from which this is faster (measured: a quarter of it is equal)."""
@@ -44,6 +45,32 @@ def _product(left: Tensor, right: Tensor, bias: Tensor | None = None, relu: bool
         left, right, bias, "relu" if relu else "none", [], ""
     )
     return found
+
+
+def ensemble_linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(E, B, in) times (E, in, out) plus (E, 1, out), with gradients; for `large` layers."""
+    found: Tensor = _EnsembleLinear.apply(inputs, weight, bias)
+    return found
+
+
+class _EnsembleLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        parts = zip(inputs, weight, bias, strict=True)
+        return torch.stack([_product(x, w.T, b[0]) for x, w, b in parts])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        to_inputs = None
+        if ctx.needs_input_grad[0]:
+            to_inputs = torch.stack([_product(g, w) for g, w in zip(gradient, weight, strict=True)])
+        to_weight = torch.stack([
+            _product(x.T, g.T) for x, g in zip(inputs, gradient, strict=True)
+        ])  # fmt: skip
+        return to_inputs, to_weight, gradient.sum(1, keepdim=True)
 
 
 class MemberPasses:

@@ -64,3 +64,18 @@ def test_large_layers_go_to_onednn():
     assert not onednn.large(torch.zeros(16, 40), weights)
     assert not onednn.large(torch.zeros(256, 40, dtype=torch.float64), weights)
     assert not onednn.large(torch.zeros(256, 40, device="meta"), weights)
+
+
+@pytest.mark.skipif(not onednn.AVAILABLE, reason="this PyTorch has no oneDNN")
+def test_autograd_goes_through_onednn(monkeypatch):
+    torch.manual_seed(0)
+    network = EnsembleMLP(3, 6, [16, 24], 2)
+    inputs, gradients = torch.randn(ROWS, 6, requires_grad=True), []
+    for large in (2**60, 0):
+        monkeypatch.setattr(onednn, "LARGE", large)
+        network.zero_grad()
+        inputs.grad = None
+        network(inputs).square().sum().backward()
+        gradients.append([inputs.grad, *(each.grad for each in network.parameters())])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
