@@ -5,8 +5,10 @@ measured in turns, so that a busy machine slows all alike, and the best turn cou
 in an environment of its own, made under `.venv-peers` at first use; `--peers` names another place.
 
 `gemm_share` is how much of an IQL update's time its matrix products would take at the rate of a
-product of two 256 x 256 matrices, measured in the same turns. `five_seed_speedup` is the updates
-per second of five `robopref train` started together by a sweep, over those of one by itself.
+product of two 256 x 256 matrices by `torch.mm`, measured in the same turns. It can be above 1,
+since large layers learn through oneDNN; `gemm_share_of_onednn` is against the rate of that.
+`five_seed_speedup` is the updates per second of five `robopref train` started together by a sweep,
+over those of one by itself.
 
     python benchmarks/learners.py [--quick] [--json results/learners.json]
 """
@@ -113,12 +115,21 @@ def own_rate(
     return rate
 
 
-def product_rate(seconds: float) -> float:
-    """Multiplications and additions per second of a product of two 256 x 256 matrices."""
+def product_rate(seconds: float, onednn: bool = False) -> float:
+    """Multiplications and additions per second of a product of two 256 x 256 matrices, by PyTorch's
+    own product (MKL on a CPU) or by oneDNN.
+    """
     left, right, out = torch.randn(3, 256, 256)
+
+    def multiply() -> None:
+        if onednn:
+            torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+        else:
+            torch.mm(left, right, out=out)
+
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
-        torch.mm(left, right, out=out)
+        multiply()
         count += 1
     return count * 2 * 256**3 / elapsed
 
@@ -157,9 +168,11 @@ def measure(
             peers = {name: Peer(home, name, algorithm, (width, batch)) for name in PEERS[algorithm]}
             learners = {"robopref": own_rate(config, data, batch)}
             learners |= {name: peer.rate for name, peer in peers.items()}
-            rates, products = dict.fromkeys(learners, 0.0), 0.0
+            rates, products, onednn = dict.fromkeys(learners, 0.0), 0.0, 0.0
             for _ in range(rounds):
                 products = max(products, product_rate(seconds / 4))
+                if AVAILABLE:
+                    onednn = max(onednn, product_rate(seconds / 4, onednn=True))
                 for name, rate in learners.items():
                     rates[name] = max(rates[name], rate(seconds))
             for peer in peers.values():
@@ -171,6 +184,9 @@ def measure(
                 operations = iql_operations(width, batch)
                 headline["gemm_share"] = round(operations * own / products, 3)
                 headline["product_gflops"] = round(products / 1e9, 1)
+                if AVAILABLE:
+                    headline["gemm_share_of_onednn"] = round(operations * own / onednn, 3)
+                    headline["onednn_gflops"] = round(onednn / 1e9, 1)
             for name, rate in rates.items():
                 row = {"algorithm": algorithm, "hidden": f"2x{width}", "batch": batch}
                 table.append({**row, "learner": name, "updates_per_second": round(rate, 1)})
@@ -188,7 +204,7 @@ def five_seed_speedup(updates: int) -> float:
             command += [f"training.log_every={updates}", f"training.checkpoint_every={updates}"]
             command += ["evaluation.episodes=0"]
             subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-            runs = sorted(Path(folder).glob("**/runs/train/*/metrics.jsonl"))
+            runs = sorted(Path(folder).glob("runs/train/**/metrics.jsonl"))
             lines = [json.loads(path.read_text()) for path in runs]
         return [line["updates_per_second"] for line in lines]
 
