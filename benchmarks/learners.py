@@ -31,6 +31,7 @@ import torch
 
 from peers.environments import peer_python
 from results import ROBOPREF, argument_parser, write_results
+from robopref.networks.onednn import AVAILABLE
 from robopref.policies.iql import IQLConfig
 from robopref.policies.registry import make_policy
 from robopref.policies.sac import SACConfig
