@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import platform
 import signal
+import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +18,10 @@ from typing import Any, Self
 
 import numpy as np
 import psutil
+
+TIME_SLICE_NS = 100_000_000
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""Number of the system call, which C libraries before glibc 2.41 have no function for."""
 
 
 def one_thread() -> None:
@@ -29,6 +37,23 @@ def one_thread() -> None:
     torch.set_num_threads(1)
     np.finfo(np.float32), np.finfo(np.float64)  # NumPy warns when it first asks afterwards
     torch.set_flush_denormal(True)
+
+
+def long_time_slices() -> None:
+    """Lets this process compute for 100 ms before another one of its kind gets its turn.
+
+    Five trainings on two cores make 17 % more updates than with Linux's 3 ms, whose changes of turn
+    empty the caches. What waits for something (a page, a control loop) is not held up: a process
+    with ordinary slices goes first when it wakes. Kernels before 6.12 have no such setting.
+    """
+    number = SCHED_SETATTR.get(platform.machine())
+    if number is None or sys.platform != "linux":
+        return
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, 2 x util.
+    settings = struct.pack("=IIQiIQQQII", 56, os.SCHED_OTHER, 0, nice, 0, TIME_SLICE_NS, 0, 0, 0, 0)
+    # A kernel that refuses leaves things as they are.
+    ctypes.CDLL(None).syscall(number, 0, ctypes.create_string_buffer(settings, 56), 0)
 
 
 def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> Pool:

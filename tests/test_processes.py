@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 
 import psutil
 
-from robopref.processes import PeakMemory
+from robopref.processes import PeakMemory, long_time_slices
 
 PARENT = """
 import time
@@ -53,3 +54,10 @@ def test_peak_memory_counts_children():
         child.kill()
         child.wait()
     assert memory.bytes - alone > 150_000_000
+
+
+def test_time_slices_leave_everything_else_as_it_was():
+    before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    long_time_slices()
+    after = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    assert after == before

@@ -18,7 +18,7 @@ from robopref.benchmark.suite import SuiteConfig, cells
 from robopref.evaluation.statistics import mean
 from robopref.files import atomic_path, read_json, write_json
 from robopref.parallel import parallel
-from robopref.processes import one_thread
+from robopref.processes import long_time_slices, one_thread
 
 RESULTS_FILE = "results.parquet"
 """A row for each cell."""
@@ -94,6 +94,7 @@ def _path(folder: Path, cell: Cell) -> Path:
 def _maker(suite: SuiteConfig, folder: str) -> Callable[[Cell], float]:
     """What makes a cell, keeps its figure, and gives the seconds that it took."""
     one_thread()
+    long_time_slices()
     home, played = Path(folder), suite.policies
 
     def make(cell: Cell) -> float:

@@ -62,7 +62,7 @@ from robopref.preferences.dataset import load_preferences
 from robopref.preferences.hierarchy import hierarchy_answers
 from robopref.preferences.queries import Pairs
 from robopref.preferences.teachers import teacher_answers
-from robopref.processes import one_thread
+from robopref.processes import long_time_slices, one_thread
 from robopref.report.contexts import contexts_picture
 from robopref.report.outcomes import outcome_line, outcome_metrics
 from robopref.report.over_optimization import over_optimization
@@ -92,6 +92,7 @@ def main(arguments: Sequence[str]) -> None:
 def train(config: TrainConfig) -> None:
     """Trains and evaluates one policy and says how well it does."""
     one_thread()
+    long_time_slices()
     device = chosen_device(config.device)
     if config.env:
         train_in_environment(config, device)

@@ -38,7 +38,7 @@ from robopref.evaluation.reward_quality import (
 from robopref.evaluation.sensitivity import reward_sensitivity
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
-from robopref.processes import one_thread
+from robopref.processes import long_time_slices, one_thread
 from robopref.report.saliency import saliency_picture
 from robopref.rewards.data_parallel import processes_of_torchrun
 from robopref.rewards.doubtful import KEEP, check_way, mended, preference_strengths
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str]) -> None:
 def train_reward(config: TrainRewardConfig) -> None:
     """Fits, saves and measures one reward model."""
     one_thread()
+    long_time_slices()
     device = chosen_device(config.device)
     with processes_of_torchrun(device) as rank:
         _train_reward(config, device, rank)

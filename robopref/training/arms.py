@@ -24,7 +24,7 @@ from robopref.data.transitions import transitions
 from robopref.policies.base import BatchSource
 from robopref.policies.registry import FROM_LABELS, make_policy
 from robopref.preferences.dataset import load_preferences
-from robopref.processes import end_with_parent, interrupts_ignored, one_thread
+from robopref.processes import end_with_parent, interrupts_ignored, long_time_slices, one_thread
 from robopref.rewards.base import RewardModel
 from robopref.rewards.registry import load_reward, make_reward
 from robopref.rewards.relabel import in_extreme_episodes, relabel
@@ -129,6 +129,7 @@ def _raise_first(futures: Sequence[Any]) -> None:
 def make_run(run: ArmRun) -> None:
     """Makes one run in this process, from its preferences to its evaluation."""
     one_thread()
+    long_time_slices()
     run.folder.mkdir(parents=True, exist_ok=True)  # says that the run has begun
     dataset = load_dataset_lazily(run.dataset)  # images are read by a reward that looks at them
     rewards, seed = run_rewards(run, dataset), run.training.seed
