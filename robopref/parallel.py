@@ -7,17 +7,20 @@ come about, as long as an item's result depends on the item alone.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import socket
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from robopref.errors import InputError
-from robopref.processes import worker_pool
+from robopref.processes import end_with_parent, interrupts_ignored
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +34,7 @@ RETRIES = 10
 ANSWER_S = 10.0
 """Seconds to wait for a cluster."""
 AHEAD = 2
-"""Items given out per core of a cluster, so that no worker waits for the next one."""
+"""Items given out per worker, so that none waits for the next one."""
 
 
 def parallel(
@@ -64,9 +67,43 @@ def parallel(
     workers = min(workers or os.cpu_count() or 1, max(len(items), 1))
     if workers == 1:
         yield from map(setup(*arguments), items)
-        return
-    with worker_pool(workers, _set_up, (setup, arguments)) as pool:
-        yield from pool.imap(_do, items)
+    else:
+        yield from _in_processes(setup, arguments, items, workers)
+
+
+def _in_processes(
+    setup: Setup[Item, Result], arguments: Sequence[Any], items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    # Not fork: OpenMP and OpenGL do not survive it. Not `Pool`: when it is left early while a large
+    # result is on its way, it can wait for itself for ever.
+    context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
+    executor = ProcessPoolExecutor(workers, context, _start, (setup, tuple(arguments)))
+    waiting = iter(items)
+    try:
+        with interrupts_ignored():
+            pending = deque(executor.submit(_do, item) for item in islice(waiting, AHEAD * workers))
+        while pending:
+            result: Result = pending.popleft().result()
+            pending.extend(executor.submit(_do, item) for item in islice(waiting, 1))
+            yield result
+    except BrokenProcessPool:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise InputError(
+            "a worker process ended by itself, perhaps for want of memory; give fewer workers="
+        ) from None
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
+    executor.shutdown()
+
+
+def _start(setup: Setup[Any, Any], arguments: Sequence[Any]) -> None:
+    end_with_parent()
+    _set_up(setup, arguments)
 
 
 _work: dict[str, Callable[[Any], Any]] = {}

@@ -10,11 +10,10 @@ import signal
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.pool import Pool
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import psutil
@@ -54,26 +53,6 @@ def long_time_slices() -> None:
     settings = struct.pack("=IIQiIQQQII", 56, os.SCHED_OTHER, 0, nice, 0, TIME_SLICE_NS, 0, 0, 0, 0)
     # A kernel that refuses leaves things as they are.
     ctypes.CDLL(None).syscall(number, 0, ctypes.create_string_buffer(settings, 56), 0)
-
-
-def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> Pool:
-    """Starts worker processes that leave Ctrl-C to the process that started them, and end with it.
-
-    Args:
-        workers: number of processes.
-        initializer: called once in each, with `arguments`.
-        arguments: must be picklable.
-    """
-    # Not fork: OpenMP and OpenGL do not survive it.
-    with interrupts_ignored():
-        return multiprocessing.get_context("spawn").Pool(
-            workers, _start_worker, (initializer, arguments)
-        )
-
-
-def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    end_with_parent()
-    initializer(*arguments)
 
 
 def end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -38,6 +39,24 @@ def _slow(folder: Path, item: int) -> int:
     return 2 * item
 
 
+def fatal() -> functools.partial[int]:
+    """A setup whose work ends its process."""
+    return functools.partial(_end)
+
+
+def _end(item: int) -> int:
+    os._exit(1)
+
+
+def large() -> functools.partial[bytes]:
+    """A setup whose results do not fit into a pipe."""
+    return functools.partial(_zeros, 1_000_000)
+
+
+def _zeros(size: int, item: int) -> bytes:
+    return bytes(size)
+
+
 def unable() -> functools.partial[int]:
     """A setup that does not work."""
     raise InputError("no work today")
@@ -69,6 +88,22 @@ def test_a_setup_that_fails_ends_all_with_its_own_message(workers):
         list(parallel(unable, (), range(3), workers))
 
 
+def test_a_worker_that_ends_is_told_and_not_waited_for():
+    with pytest.raises(InputError, match="a worker process ended by itself"):
+        list(parallel(fatal, (), range(4), 2))
+
+
+def test_what_is_left_early_ends_with_large_results_on_their_way():
+    results = parallel(large, (), range(1_000), 2)
+    assert len(next(results)) == 1_000_000
+    results.close()
+    deadline = time.monotonic() + 20.0
+    while multiprocessing.active_children():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
 def test_a_cluster_gives_what_one_machine_gives(cluster, tmp_path):
     paths = [tmp_path / name for name in ("here.hdf5", "there.hdf5")]
     for path, address in zip(paths, ("", cluster.address), strict=True):
@@ -84,6 +119,7 @@ def test_a_cluster_gives_what_one_machine_gives(cluster, tmp_path):
     np.testing.assert_array_equal(results[0].returns, results[1].returns)
 
 
+@pytest.mark.slow
 def test_errors_on_a_cluster_are_told_as_here(cluster):
     with pytest.raises(InputError, match="no work today"):
         list(parallel(unable, (), range(3), cluster=cluster.address))

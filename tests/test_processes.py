@@ -12,12 +12,13 @@ import psutil
 from robopref.processes import PeakMemory, long_time_slices
 
 PARENT = """
+import functools
 import time
-from robopref.processes import worker_pool
+from robopref.parallel import parallel
 
 if __name__ == "__main__":
-    pool = worker_pool(2, print, ())
-    pool.apply(abs, (1,))
+    results = parallel(functools.partial, (abs,), range(100), workers=2)
+    next(results)
     print("ready", flush=True)
     time.sleep(60)
 """
