@@ -127,6 +127,8 @@ def test_a_kill_leaves_a_readable_file_that_can_be_gone_on_with(tmp_path, wait):
 def test_an_interrupt_keeps_what_is_saved(tmp_path):
     path = tmp_path / "x.hdf5"
     program = (
+        # A shell that starts the tests in the background has SIGINT ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import sys; from robopref.cli.main import main; "
         f"sys.exit(main(['collect', 'env={TOY}', 'mix=expert', 'episodes=100000', "
         f"'horizon=15', 'workers=2', 'output={path}']))"
