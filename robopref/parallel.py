@@ -74,8 +74,8 @@ def parallel(
 def _in_processes(
     setup: Setup[Item, Result], arguments: Sequence[Any], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    # Not fork: OpenMP and OpenGL do not survive it. Not `Pool`: when it is left early while a large
-    # result is on its way, it can wait for itself for ever.
+    # Not fork: OpenMP and OpenGL do not survive it. Not `Pool`, which waits for ever for what a
+    # worker that was killed had in hand.
     context = multiprocessing.get_context("spawn")
     others = multiprocessing.active_children()
     executor = ProcessPoolExecutor(workers, context, _start, (setup, tuple(arguments)))

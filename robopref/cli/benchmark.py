@@ -101,7 +101,8 @@ def benchmark(config: BenchmarkConfig) -> None:
     summary = summarise(results)
     write_json(folder / SUMMARY_FILE, summary)
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    installed = {each.name: each.version for each in importlib.metadata.distributions()}
+    versions = ", ".join(f"{name} {installed[name]}" for name in PACKAGES if name in installed)
     write_results_page(folder / PAGE_FILE, config.suite.name, summary, {
         "cells": len(results),
         "hours": round(float(results.seconds.sum()) / 3600, 2),
