@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robopref.networks.onednn import ensemble_linear, large
+from robopref.networks.onednn import Linear, ensemble_linear, large
 
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -18,8 +18,8 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     sizes = [inputs, *hidden]
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
+        layers += [Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, Linear(sizes[-1], outputs))
 
 
 class EnsembleLinear(nn.Module):
@@ -88,32 +88,6 @@ class EnsembleMLP(nn.Module):
     def norm_layers(self) -> list[EnsembleLayerNorm]:
         """After each hidden layer, or none."""
         return [norm for norm in self.norms if isinstance(norm, EnsembleLayerNorm)]
-
-
-class EnsembleLSTM(nn.Module):
-    """`E` LSTMs at once (Hochreiter and Schmidhuber 1997): (B, T, inputs) to (E, B, T, width)."""
-
-    def __init__(self, members: int, inputs: int, width: int) -> None:
-        super().__init__()
-        self.members, self.width = members, width
-        self.of_inputs = EnsembleLinear(members, inputs, 4 * width)
-        self.of_hidden = EnsembleLinear(members, width, 4 * width)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Each step from the steps up to it."""
-        batch, steps, size = inputs.shape
-        shared = inputs.reshape(1, batch * steps, size).expand(self.members, -1, -1)
-        # All steps' share at once; only what depends on the memory goes step by step.
-        gates = self.of_inputs(shared).unflatten(1, (batch, steps))
-        hidden = cell = inputs.new_zeros(self.members, batch, self.width)
-        outputs = []
-        for step in range(steps):
-            enter, forget, leave, new = (gates[:, :, step] + self.of_hidden(hidden)).chunk(4, -1)
-            # Biased towards remembering, so that early steps are not forgotten from the start.
-            cell = torch.sigmoid(forget + 1.0) * cell + torch.sigmoid(enter) * torch.tanh(new)
-            hidden = torch.sigmoid(leave) * torch.tanh(cell)
-            outputs.append(hidden)
-        return torch.stack(outputs, dim=2)
 
 
 class EnsembleLayerNorm(nn.Module):

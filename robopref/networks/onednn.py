@@ -1,4 +1,4 @@
-"""Passes through one member of an ensemble by oneDNN, for layers that are large for a CPU.
+"""Passes through linear layers and members of ensembles by oneDNN, where large for a CPU.
 
 PyTorch multiplies float32 matrices with MKL, which runs AMD's processors at half their rate;
 oneDNN, which is in PyTorch too, does not, and adds the bias and applies the ReLU while it is at it.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 LARGE = 2**21
@@ -71,6 +71,33 @@ class _EnsembleLinear(torch.autograd.Function):
             _product(x.T, g.T) for x, g in zip(inputs, gradient, strict=True)
         ])  # fmt: skip
         return to_inputs, to_weight, gradient.sum(1, keepdim=True)
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear`, large passes by oneDNN."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        rows = inputs.flatten(0, -2)
+        if not large(rows, [self.weight[None]]):
+            return super().forward(inputs)
+        found: Tensor = _Linear.apply(rows, self.weight, self.bias)
+        return found.view(*inputs.shape[:-1], -1)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return _product(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        inputs, weight = ctx.saved_tensors
+        to_inputs = _product(gradient, weight.T) if ctx.needs_input_grad[0] else None
+        to_bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
+        return to_inputs, _product(gradient.T, inputs.T), to_bias
 
 
 class MemberPasses:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robopref.networks.onednn import Linear
+
 
 class AttentionBlock(nn.Module):
     """Self-attention, then a feed-forward layer, each added to its input."""
@@ -24,19 +26,17 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
-        self.project_in = nn.Linear(width, 3 * width)
-        self.project_out = nn.Linear(width, width)
+        self.project_in = Linear(width, 3 * width)
+        self.project_out = Linear(width, width)
         self.norm_feed = nn.LayerNorm(width)
-        self.feed = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        self.feed = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """(B, T, width) to the same.
 
         Args:
             x: (B, T, width).
-            bias: (heads, T, T) or (B, heads, T, T), added to the logits of attention; minus
+            bias: (B, heads, T, T), added to the logits of attention; minus
                 infinity where a step must not look.
         """
         parts = self.project_in(self.norm_attention(x)).chunk(3, dim=-1)
@@ -74,16 +74,17 @@ class Transformer(nn.Module):
         self, inputs: int, width: int, layers: int, heads: int, outputs: int, causal: bool
     ) -> None:
         super().__init__()
-        self.embed = nn.Linear(inputs, width)
+        self.embed = Linear(inputs, width)
         self.blocks = nn.ModuleList(AttentionBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, outputs)
+        self.head = Linear(width, outputs)
         self.bias = DistanceBias(heads, causal)
 
     def features(self, inputs: Tensor) -> Tensor:
         """(B, T, inputs) to (B, T, width), what the head reads."""
         x = self.embed(inputs)
-        bias = self.bias(inputs.shape[1])
+        # Of as many dimensions as the batch, for which attention has a faster path.
+        bias = self.bias(inputs.shape[1]).expand(len(inputs), -1, -1, -1)
         for block in self.blocks:
             x = block(x, bias)
         features: Tensor = self.norm(x)
@@ -95,8 +96,8 @@ class PreferenceTransformer(Transformer):
 
     def __init__(self, inputs: int, width: int, layers: int, heads: int, outputs: int) -> None:
         super().__init__(inputs, width, layers, heads, outputs, causal=True)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Runs over whole segments; padding stands at the end and changes nothing.

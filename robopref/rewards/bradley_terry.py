@@ -7,6 +7,7 @@ choices the labels are fitted by is an option.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.spans import segment_spans
 from robopref.errors import InputError
-from robopref.networks.mlp import EnsembleLinear, EnsembleLSTM
+from robopref.networks.mlp import EnsembleLinear
 from robopref.networks.transformer import PreferenceTransformer
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.preferences.ranked_lists import ranked_lists
@@ -182,6 +183,13 @@ class EnsembleReward(PairwiseReward):
         outputs: StepOutputs = self.backbone(*side)
         return (self.rewards(outputs) * outputs.importance * side.weights).sum(-1)
 
+    def _sums_of_both(self, first: StepSample, second: StepSample) -> Sequence[Tensor]:
+        """Of both sides, in one pass where they have as many steps."""
+        if first.weights.shape != second.weights.shape:
+            return self.sums(first), self.sums(second)
+        inputs, weights = (torch.cat(parts) for parts in zip(first, second, strict=True))
+        return self.sums(StepSample(inputs, weights)).chunk(2, dim=1)
+
     def loss(
         self,
         first: StepSample,
@@ -191,7 +199,7 @@ class EnsembleReward(PairwiseReward):
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Sum over members of the cross entropy of the preference model."""
-        sums = [self.sums(side) for side in (first, second)]
+        sums = self._sums_of_both(first, second)
         logits, kind = sums[1] - sums[0], self.config.preference_model
         if kind == LINEAR:
             # A step's reward is at least -logit_scale / mean_length, so that with as much added to
@@ -258,11 +266,18 @@ class PreferenceTransformerReward(EnsembleReward):
 class _LSTMBackbone(nn.Module):
     def __init__(self, members: int, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.network = EnsembleLSTM(members, inputs, width)
+        networks = [nn.LSTM(inputs, width, batch_first=True) for _ in range(members)]
+        for network in networks:
+            # Biased towards remembering (the second quarter of the gates), so that early steps are
+            # not forgotten from the start.
+            biases = network.get_parameter("bias_ih_l0")
+            nn.init.ones_(biases[width : 2 * width])
+        self.members = nn.ModuleList(networks)
         self.head = EnsembleLinear(members, width, outputs)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> StepOutputs:
-        hidden = self.network(inputs)  # padding stands at the end, where nothing follows
+        # Padding stands at the end, where nothing follows.
+        hidden = torch.stack([member(inputs)[0] for member in self.members])
         values = self.head(hidden.flatten(1, 2)).unflatten(1, inputs.shape[:2])
         return StepOutputs(values, torch.ones_like(mask))
 

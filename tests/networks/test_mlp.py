@@ -1,8 +1,11 @@
+import pytest
 import torch
 from torch.nn import functional
 
+from robopref.networks import onednn
 from robopref.networks.actor_critic import GaussianActor, SquashedGaussianActor
-from robopref.networks.mlp import EnsembleLSTM, EnsembleMLP, mlp
+from robopref.networks.mlp import EnsembleMLP, mlp
+from robopref.networks.onednn import Linear, large
 
 
 def test_mlp_shapes() -> None:
@@ -79,19 +82,19 @@ def test_squashed_actor_density_is_that_of_a_squashed_normal() -> None:
     torch.testing.assert_close(actor(observations), torch.tanh(mean))
 
 
-def test_members_of_an_lstm_ensemble_equal_torch_ones() -> None:
+@pytest.mark.parametrize("bias", [True, False])
+def test_large_linear_layers_equal_torch_ones(bias: bool) -> None:
     torch.manual_seed(0)
-    ensemble = EnsembleLSTM(3, 4, 5)
-    inputs = torch.randn(2, 6, 4)
-    outputs = ensemble(inputs)
-    for member in range(3):
-        one = torch.nn.LSTM(4, 5, batch_first=True)
-        # Gates stand as enter, forget, leave, new here, and as enter, forget, new, leave there.
-        order = torch.cat([torch.arange(10), torch.arange(15, 20), torch.arange(10, 15)])
-        forget = torch.zeros(20).index_fill(0, torch.arange(5, 10), 1.0)
-        with torch.no_grad():
-            one.weight_ih_l0.copy_(ensemble.of_inputs.weight[member].T[order])
-            one.weight_hh_l0.copy_(ensemble.of_hidden.weight[member].T[order])
-            one.bias_ih_l0.copy_(ensemble.of_inputs.bias[member, 0][order] + forget)
-            one.bias_hh_l0.copy_(ensemble.of_hidden.bias[member, 0][order])
-        torch.testing.assert_close(outputs[member], one(inputs)[0])
+    ours = Linear(96, 160, bias=bias)
+    theirs = torch.nn.Linear(96, 160, bias=bias)
+    theirs.load_state_dict(ours.state_dict())
+    inputs = torch.randn(8, 40, 96, requires_grad=True)
+    assert large(inputs.flatten(0, -2), [ours.weight[None]]) == onednn.AVAILABLE
+    weights = torch.randn(8, 40, 160)
+    found, wanted = (
+        torch.autograd.grad((layer(inputs) * weights).sum(), [inputs, *layer.parameters()])
+        for layer in (ours, theirs)
+    )
+    torch.testing.assert_close(ours(inputs), theirs(inputs))
+    for ours_part, theirs_part in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours_part, theirs_part, atol=1e-4, rtol=1e-5)
