@@ -15,6 +15,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than cores collapse
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from robopref.data.segments import all_segments
 from robopref.evaluation.reward_quality import label_accuracy
 from robopref.evaluation.statistics import mean
 from robopref.files import read_json, write_json
+from robopref.parallel import parallel
 from robopref.preferences.active import STRATEGIES, UNIFORM
 from robopref.preferences.queries import split_episodes, uniform_pairs
 from robopref.preferences.teachers import TEACHERS, scripted_labels
@@ -48,12 +50,11 @@ def main() -> None:
     one_thread()
     tasks, seeds = (TASKS[:1], 2) if arguments.quick else (TASKS, SEEDS)
     folder = arguments.json.with_suffix("")  # finished runs are kept there
-    datasets = {task: benchmark_dataset(task, "mixed") for task in tasks}
-    runs = [(task, seed, name) for task in tasks for seed in range(seeds) for name in STRATEGIES]
-    needed = {
-        run: labels_needed(folder / "-".join(map(str, run)), datasets[run[0]], *run[1:])
-        for run in track(runs, "asking", transient=True)
-    }
+    for task in tasks:
+        benchmark_dataset(task, "mixed")  # recorded by one process
+    runs = [(task, seed, name) for seed in range(seeds) for task in tasks for name in STRATEGIES]
+    found = parallel(asker, (str(folder),), runs)
+    needed = dict(zip(runs, track(found, "asking", len(runs), transient=True), strict=True))
     table: list[dict[str, object]] = []
     headline: dict[str, float] = {}
     for name in STRATEGIES:
@@ -86,15 +87,22 @@ def main() -> None:
     write_results(arguments.json, headline, table, ["torch", "numpy", "metaworld"])
 
 
-def labels_needed(path: Path, dataset: TrajectoryDataset, seed: int, strategy: str) -> int:
-    """Labels until the aim is reached; from the file of the run if it has ended."""
-    path = path.with_suffix(".json")
-    if not path.is_file():
-        accuracies = ask(dataset, seed, strategy)
-        write_json(path, {"labels_per_session": SESSION, "accuracy": accuracies})
-    accuracies = read_json(path)["accuracy"]
-    reached = [min(pair) >= AIM for pair in zip(accuracies, accuracies[1:], strict=False)]
-    return SESSION * (reached.index(True) + 1) if True in reached else MOST + SESSION
+def asker(folder: str) -> Callable[[tuple[str, int, str]], int]:
+    """What gives the labels that a run (task, seed, strategy) needs until the aim is reached, from
+    the run's file if it has ended.
+    """
+    one_thread()
+
+    def labels_needed(run: tuple[str, int, str]) -> int:
+        path = Path(folder) / ("-".join(map(str, run)) + ".json")
+        if not path.is_file():
+            accuracies = ask(benchmark_dataset(run[0], "mixed"), *run[1:])
+            write_json(path, {"labels_per_session": SESSION, "accuracy": accuracies})
+        accuracies = read_json(path)["accuracy"]
+        reached = [min(pair) >= AIM for pair in zip(accuracies, accuracies[1:], strict=False)]
+        return SESSION * (reached.index(True) + 1) if True in reached else MOST + SESSION
+
+    return labels_needed
 
 
 def ask(dataset: TrajectoryDataset, seed: int, strategy: str) -> list[float]:

@@ -15,7 +15,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than cores collapse
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import reduce
 
@@ -28,6 +29,7 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import all_segments
 from robopref.evaluation.reward_quality import label_accuracy
 from robopref.evaluation.statistics import mean
+from robopref.parallel import parallel
 from robopref.preferences.dataset import Preferences
 from robopref.preferences.hierarchy import HierarchyConfig, hierarchy_labels
 from robopref.preferences.queries import split_episodes, uniform_pairs
@@ -67,16 +69,19 @@ def main() -> None:
     arguments = parse_arguments(__doc__.splitlines()[0], "annotators")
     one_thread()
     tasks, seeds = (TASKS[:1], 2) if arguments.quick else (TASKS, SEEDS)
-    datasets = [benchmark_dataset(task, "mixed") for task in tasks]
+    for task in tasks:
+        benchmark_dataset(task, "mixed")  # recorded by one process
+    runs = list(itertools.product(range(seeds), tasks, CROWDS))
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for seed in track(range(seeds), "learning", transient=True):
-        for column, dataset in enumerate(datasets):
-            for crowd, counts in CROWDS.items():
-                for name, scores in examine(dataset, seed, people_of(counts, seed)).items():
-                    rows = found.setdefault(f"{crowd}: {name}", {})
-                    for wish, score in scores.items():
-                        row = rows.setdefault(wish, np.zeros((seeds, len(tasks))))
-                        row[seed, column] = score
+    examined = parallel(examiner, (), runs)
+    for (seed, task, crowd), scores_of in zip(
+        runs, track(examined, "learning", len(runs), transient=True), strict=True
+    ):
+        for name, scores in scores_of.items():
+            rows = found.setdefault(f"{crowd}: {name}", {})
+            for wish, score in scores.items():
+                row = rows.setdefault(wish, np.zeros((seeds, len(tasks))))
+                row[seed, tasks.index(task)] = score
     table, headline = [], {}
     for name, scores in found.items():
         estimates = {wish: mean(values) for wish, values in scores.items()}
@@ -89,6 +94,17 @@ def main() -> None:
         )
         print(f"{name:46}", {wish: round(each.value, 3) for wish, each in estimates.items()})
     write_results(arguments.json, headline, table, ["torch", "metaworld"])
+
+
+def examiner() -> Callable[[tuple[int, str, str]], dict[str, dict[str, float]]]:
+    """What examines the rewards of one seed, task and crowd."""
+    one_thread()
+
+    def run(item: tuple[int, str, str]) -> dict[str, dict[str, float]]:
+        seed, task, crowd = item
+        return examine(benchmark_dataset(task, "mixed"), seed, people_of(CROWDS[crowd], seed))
+
+    return run
 
 
 def people_of(counts: tuple[int, int], seed: int) -> dict[str, str]:

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,7 @@ def main() -> None:
     )
 
 
+@cache
 def benchmark_dataset(task: str, mix: str) -> TrajectoryDataset:
     """The episodes of a task, collected when missing."""
     path = DATA / mix / f"{task}.hdf5"

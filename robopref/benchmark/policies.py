@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robopref.benchmark import rewards
 from robopref.benchmark.cell import (
     MIXED,
     NOW,
@@ -63,10 +64,12 @@ class Method:
     true_reward: bool = False
     best_episodes: float = 1.0
     batch_size: int = 256
+    asked: rewards.Method | None = None
+    """Whose labels they are, where not plain pairs."""
 
 
 CLONING, IQL = BehaviorCloningConfig(), IQLConfig()
-METHODS: Mapping[str, Method] = {
+WAYS: Mapping[str, Method] = {
     "oppo": Method(OPPOConfig(), batch_size=64),
     "cpl": Method(CPLConfig()),
     "cpl_bc": Method(CPLConfig(cloning_weight=1.0)),
@@ -84,6 +87,15 @@ METHODS: Mapping[str, Method] = {
     BASELINE: Method(CLONING, labels=False),
     "cloning_best_tenth": Method(CLONING, BradleyTerryConfig(), best_episodes=0.1),
 }
+METHODS: Mapping[str, Method] = {
+    **WAYS,
+    **{
+        f"{name}_iql": Method(IQL, method.config, asked=method)
+        for name, method in rewards.METHODS.items()
+        if f"{name}_iql" not in WAYS
+    },
+}
+"""Also IQL on every reward model."""
 
 
 def success(cell: Cell, data: DataConfig, updates: int, episodes: int, folder: Path) -> float:
@@ -112,6 +124,9 @@ def success(cell: Cell, data: DataConfig, updates: int, episodes: int, folder: P
 def _labelled(cell: Cell, transfer: str, dataset: Path, folder: Path) -> Path:
     """Writes the labels of a cell, unless they are there."""
     origin = f"-{short_name(cell.source)}-{transfer}" if transfer else ""
+    asked = METHODS[cell.method].asked
+    if asked and (asked.lists or asked.doubtful):
+        origin = f"-{cell.method}"
     path = folder / "labels" / f"{dataset.stem}{origin}-{cell.labels}-{cell.seed}.parquet"
     if not path.exists():
         target = recorded(dataset)
@@ -119,8 +134,10 @@ def _labelled(cell: Cell, transfer: str, dataset: Path, folder: Path) -> Path:
         if transfer:
             found = _transferred(cell, transfer, target, folder)
         else:
-            pairs = uniform_pairs(whole_episodes(target), cell.labels, rng)
-            found = scripted_labels(target, pairs, TEACHERS["oracle"], rng, NOW)
+            found = rewards.ask(
+                asked or rewards.METHODS[rewards.BASELINE], target, whole_episodes(target),
+                cell.labels, TEACHERS["oracle"], rng, cell.seed,
+            )  # fmt: skip
         path.parent.mkdir(exist_ok=True)
         save_preferences(path, found)
     return path

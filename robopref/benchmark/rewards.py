@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robopref.benchmark.cell import MIXED, NOW, Cell, dataset_path, recorded, short_name
+from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import all_segments
 from robopref.evaluation.reward_quality import label_accuracy
 from robopref.preferences.dataset import Preferences
@@ -32,6 +35,7 @@ from robopref.rewards.pearl import PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import relabel
 from robopref.seeding import numpy_generator
+from robopref.structures import Segments
 
 TABLE, MIX = "rewards", MIXED
 TEACHERS = {
@@ -83,28 +87,45 @@ def accuracy(cell: Cell, folder: Path) -> float:
     most = len(segments) * (len(segments) - 1) // 2
     pairs = uniform_pairs(segments, min(EXAM, most), rng)
     exam = scripted_labels(dataset, pairs, TeacherConfig(), rng, NOW)
-    labels = _asked(cell, train, method.lists, folder)
-    if method.doubtful:
-        strengths = preference_strengths(labels, dataset, method.config, cell.seed)
-        labels = mended(labels, strengths, FLIP, method.doubtful)
+    rng = numpy_generator(cell.seed, f"labels {short_name(cell.task)} {cell.teacher} {cell.labels}")
+    segments = all_segments(dataset, LENGTH, train)
+    labels = ask(method, dataset, segments, cell.labels, TEACHERS[cell.teacher], rng, cell.seed)
     model = make_reward(method.config, dataset, cell.seed)
     model.fit(labels, dataset, cell.seed)
     return label_accuracy(relabel(dataset, model).mean, exam, dataset)
 
 
-def _asked(cell: Cell, train: Any, lists: bool, folder: Path) -> Preferences:
-    """Labels of segments of the training episodes; the same ones for all methods but of lists."""
-    dataset = recorded(dataset_path(cell.task, MIX, folder))
-    rng = numpy_generator(cell.seed, f"labels {short_name(cell.task)} {cell.teacher} {cell.labels}")
-    segments, teacher = all_segments(dataset, LENGTH, train), TEACHERS[cell.teacher]
-    if not lists:
-        pairs = uniform_pairs(segments, cell.labels, rng)
-        return scripted_labels(dataset, pairs, teacher, rng, NOW)
-    pairs, labels, numbers, _ = ask_for_lists(
-        segments, LIST_SIZE, cell.labels, lambda pair: teacher_answers(dataset, pair, teacher, rng),
-        rng,
-    )  # fmt: skip
-    found = Preferences.from_labels(
-        dataset, *pairs, labels, source="scripted", annotator="teacher", created_at=NOW
-    )
-    return replace(found, ranking=numbers)
+def ask(
+    method: Method,
+    dataset: TrajectoryDataset,
+    segments: Segments,
+    count: int,
+    teacher: TeacherConfig,
+    rng: np.random.Generator,
+    seed: int,
+) -> Preferences:
+    """Labels for a method, which are the same ones for all methods but of lists.
+
+    Args:
+        method: that learns from them.
+        dataset: it is about.
+        segments: to compare.
+        count: of comparisons.
+        teacher: who answers.
+        rng: of questions and answers.
+        seed: of what judges doubtful labels.
+    """
+    if method.lists:
+        pairs, labels, numbers, _ = ask_for_lists(
+            segments, LIST_SIZE, count, lambda pair: teacher_answers(dataset, pair, teacher, rng),
+            rng,
+        )  # fmt: skip
+        found = Preferences.from_labels(
+            dataset, *pairs, labels, source="scripted", annotator="teacher", created_at=NOW
+        )
+        return replace(found, ranking=numbers)
+    found = scripted_labels(dataset, uniform_pairs(segments, count, rng), teacher, rng, NOW)
+    if not method.doubtful:
+        return found
+    strengths = preference_strengths(found, dataset, method.config, seed)
+    return mended(found, strengths, FLIP, method.doubtful)

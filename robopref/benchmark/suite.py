@@ -21,7 +21,7 @@ class PolicyTable:
 
     tasks: list[str] = field(default_factory=list)
     """Gymnasium ids."""
-    methods: list[str] = field(default_factory=lambda: [*policies.METHODS])
+    methods: list[str] = field(default_factory=lambda: [*policies.WAYS])
     """Ways from labels to a policy."""
     labels: list[int] = field(default_factory=lambda: [200])
     """Pairs of episodes that are labelled."""

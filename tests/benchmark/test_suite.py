@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
+from robopref.benchmark import policies, rewards
 from robopref.benchmark.cell import Cell, DataConfig, short_name
 from robopref.benchmark.run import RESULTS_FILE, run_suite, summarise
 from robopref.benchmark.suite import (
@@ -20,6 +21,7 @@ from robopref.benchmark.suite import (
 )
 from robopref.cli.main import main
 from robopref.errors import InputError
+from robopref.preferences.dataset import load_preferences
 from robopref.report.benchmark import write_results_page
 
 TASK = "toy/point-mass-v0"
@@ -32,7 +34,7 @@ def tiny() -> SuiteConfig:
         name="tiny",
         data=DataConfig(episodes=12, horizon=60, mixes={"mixed": MIX, "scarce": MIX}),
         policies=PolicyTable(
-            [TASK], ["bradley_terry_iql", "cloning"], [20], seeds=2, updates=20, episodes=2
+            [TASK], ["bradley_terry_iql", "cloning"], [30], seeds=2, updates=20, episodes=2
         ),
         rewards=RewardTable([TASK], ["bradley_terry"], [20], ["clean"], seeds=1),
     )
@@ -145,6 +147,20 @@ def test_the_page_holds_the_rows_and_nothing_foreign(tmp_path):
     assert json.loads(found[1]) == rows
     assert page.count("</script>") == 1
     assert "http" not in page
+
+
+def test_policies_on_every_reward_model_get_the_labels_that_it_needs(tmp_path):
+    suite = tiny()
+    suite.policies.methods, suite.policies.seeds = ["flip_doubtful_iql", "lists_lambda_iql"], 1
+    suite.rewards.methods = []
+    table = run_suite(suite, tmp_path, 1, "", ignore)
+    assert table.value.between(0.0, 1.0).all()
+    kept = {path.stem: load_preferences(path) for path in (tmp_path / "labels").glob("*")}
+    assert {name for name, labels in kept.items() if labels.ranking is not None} == {
+        "point-mass-scarce-lists_lambda_iql-30-0"
+    }
+    assert len(kept) == 2
+    assert {f"{name}_iql" for name in rewards.METHODS} <= set(policies.METHODS)
 
 
 def test_commands(tmp_path, monkeypatch, capsys):
