@@ -119,12 +119,22 @@ class SyntheticOperatorConfig:
     """Chance that it drives at random instead."""
     noise: float = 0.1
     """Standard deviation of its actions, in the expert's scale."""
+    drift: float = 0.0
+    """Standard deviation of an error of its motion that lasts for about a second (action units)."""
+    speed: float = 1.0
+    """Share of the expert's speed."""
 
     def __post_init__(self) -> None:
         if min(self.patience, self.hold) < 1 or self.delay < 0:
             raise InputError("operator.patience, hold and delay: must be at least 1, 1 and 0")
         if not 0.0 <= self.error <= 1.0 or self.noise < 0.0:
             raise InputError("operator.error: lies in [0, 1]; operator.noise: at least 0")
+        if self.drift < 0.0 or not 0.0 < self.speed <= 1.0:
+            raise InputError("operator.drift: at least 0; operator.speed: lies in (0, 1]")
+
+
+LASTING = 0.95
+"""Share of an error of the scripted person's motion that is left a step later."""
 
 
 class SyntheticOperator(Teleoperator):
@@ -152,6 +162,7 @@ class SyntheticOperator(Teleoperator):
                 "operator"
             )
         self.config, self._environment, self._rng = config, environment.unwrapped, rng
+        self._size = environment.action_space.shape[0] - 1  # the last one is the gripper's
         self.start(None)
 
     def start(self, observation: Any) -> None:
@@ -160,6 +171,7 @@ class SyntheticOperator(Teleoperator):
         self._expert = self._environment.demonstrator(mix, self._rng)
         self._observation = observation
         self._best: float | None = None
+        self._drift = np.zeros(self._size)
         self._since, self._left, self._done = 0, 0, False
 
     def watch(self, observation: Any, reward: float, success: bool) -> None:
@@ -180,6 +192,10 @@ class SyntheticOperator(Teleoperator):
             self._left, self._since = self.config.hold, 0
         self._left -= 1
         action: Action = self._expert.act(self._observation)
+        fresh = self._rng.normal(0.0, self.config.drift, self._size) if self.config.drift else 0.0
+        self._drift = LASTING * self._drift + np.sqrt(1.0 - LASTING**2) * fresh
+        moved = self.config.speed * action[:-1] + self._drift
+        action[:-1] = np.clip(moved, -1.0, 1.0)
         if self._rng.random() < self.config.error:
             action = self._rng.uniform(-1.0, 1.0, len(action)).astype(np.float32)
         return action

@@ -31,7 +31,7 @@ from robopref.hil.messages import ROBOT, SERVICES
 
 log = logging.getLogger("robopref.hil")
 EMERGENCY = "emergency stop"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long a driver waits for a robot's server that does not answer."""
 
 
@@ -216,8 +216,9 @@ class RobotServer:
         if self.stopped in (EMERGENCY, reason):
             return
         if not self.stopped:
-            self.stops.append((reason, time.monotonic() - self._heard))
-            log.info("the arm stands still: %s", reason)
+            since = time.monotonic() - self._heard
+            self.stops.append((reason, since))
+            log.info("the arm stands still %.3f s after its last command: %s", since, reason)
         self.stopped = reason
         self._command = np.zeros(self._action_dim, np.float32)
 
