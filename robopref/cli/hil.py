@@ -41,9 +41,11 @@ from robopref.cli.config import run
 from robopref.cli.device import chosen_device
 from robopref.cli.hil_driving import (
     DrivingConfig,
+    camera_names,
     chosen_operator,
     driven_robot,
     environment,
+    environment_arguments,
     played,
     sizes,
 )
@@ -51,7 +53,6 @@ from robopref.cli.hil_outcome import finish, numbers, told
 from robopref.cli.runs import run_folder
 from robopref.cli.stopping import stopped_gently
 from robopref.data.robomimic import load_dataset
-from robopref.environments import environment_options
 from robopref.errors import InputError
 from robopref.hil.actor import Actor, Sender, first_policy
 from robopref.hil.learner import LearningConfig, OwnSteps, SessionLearner
@@ -62,6 +63,7 @@ from robopref.hil.steps import Steps, ended_at_success
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPD, RLPDConfig
+from robopref.policies.visual import EncoderConfig, VisualConfig
 from robopref.processes import one_thread
 from robopref.rewards.registry import load_reward
 from robopref.training.evaluated import EvaluationConfig
@@ -89,6 +91,8 @@ class HilConfig(DrivingConfig):
     """Options of policy=rlpd."""
     behavior_cloning: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
     """Options of policy=behavior_cloning."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """What sees the images, for cameras=."""
     learning: LearningConfig = field(default_factory=LearningConfig)
     """How much is learned from how many steps."""
     link: LinkConfig = field(default_factory=LinkConfig)
@@ -167,7 +171,10 @@ def local(config: HilConfig) -> None:
             if session.version != before:
                 robot.offer(session.policy, session.version)
 
-        robot = Actor(env, session.policy, session.version, operator, steps, config.acting, on_step)
+        robot = Actor(
+            env, session.policy, session.version, operator, steps, config.acting, on_step,
+            looks=bool(config.cameras),
+        )  # fmt: skip
         watch = session.watch
         with (
             MetricsLogger(folder, steps.last) as logger,
@@ -227,7 +234,8 @@ def actor(config: HilConfig) -> None:
     policy, version = first_policy(client, timeout_s=30.0)
     spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *sizes(env))
     with chosen_operator(config, env) as operator, stopped_gently() as stop:
-        robot = Actor(env, policy, version, operator, spool, config.acting)
+        looks = bool(config.cameras)
+        robot = Actor(env, policy, version, operator, spool, config.acting, looks=looks)
         sender = Sender(client, spool, robot.offer)
         robot.on_step = sender.notice
         sender.start()
@@ -285,10 +293,14 @@ def _page(config: HilConfig, session: SessionLearner) -> Iterator[None]:
 
 
 def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> SessionLearner:
-    demonstrations = load_dataset(config.dataset, images=False) if config.dataset else None
+    looks = bool(config.cameras)
+    demonstrations = load_dataset(config.dataset, images=looks) if config.dataset else None
     device = chosen_device(config.device)
     settings = getattr(config, config.policy)
-    policy = new_policy(settings, *sizes(env), config.learning.seed, device)
+    observation_dim, action_dim, image_shape = sizes(env)
+    if looks:
+        settings = VisualConfig(config.policy, settings, list(image_shape), config.encoder)
+    policy = new_policy(settings, observation_dim, action_dim, config.learning.seed, device)
     if demonstrations is not None:
         policy.standardizer.fit(demonstrations.flat_observations)
         if config.acting.end_at_success:
@@ -298,14 +310,14 @@ def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> S
     if start is not None or config.reward.learn_every:
         reward = SessionReward(config.reward, start, config.learning.seed)
         if start is not None:
-            start.check_sizes(*sizes(env))
+            start.check_sizes(observation_dim, action_dim)
     return SessionLearner(policy, config.learning, folder, demonstrations, reward)
 
 
 def _end(
     config: HilConfig, session: SessionLearner, env: gymnasium.Env[Any, Any], folder: Path
 ) -> None:
-    options = environment_options(config.horizon)
     finish(
-        session, env, config.env, options, config.reward.segment_steps, config.evaluation, folder
-    )
+        session, env, camera_names(env), config.env, environment_arguments(config),
+        config.reward.segment_steps, config.evaluation, folder,
+    )  # fmt: skip

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
-from gymnasium.spaces import Box
+import numpy as np
+from gymnasium.spaces import Box, Dict
+from gymnasium.vector.utils import create_empty_array
 from omegaconf import MISSING
 
+from robopref.data.images import camera_images
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
@@ -26,7 +29,8 @@ from robopref.hil.operators import (
     SyntheticOperatorConfig,
     Teleoperator,
 )
-from robopref.hil.robot import RemoteRobot
+from robopref.hil.remote_robot import RemoteRobot
+from robopref.hil.steps import Sizes
 from robopref.seeding import numpy_generator
 
 OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "browser")
@@ -41,6 +45,10 @@ class DrivingConfig:
     """Gymnasium id of the robot, simulated or not."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
+    cameras: list[str] = field(default_factory=list)
+    """Cameras that the policy looks through, such as [corner2]; none when empty."""
+    image_size: int = 84
+    """Width and height of their images in pixels."""
     operator: str = "none"
     """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad, or
     browser (a page for a phone or laptop)."""
@@ -59,38 +67,60 @@ class DrivingConfig:
             raise InputError(
                 f"operator={self.operator}: no such operator; choose from {', '.join(OPERATORS)}"
             )
-        if self.horizon < 0:
-            raise InputError(f"horizon={self.horizon}: must be at least 0")
+        if self.horizon < 0 or self.image_size < 1:
+            raise InputError(
+                f"horizon={self.horizon}, image_size={self.image_size}: must be at least 0 and 1"
+            )
 
 
 def driven_robot(config: DrivingConfig, driver: str) -> gymnasium.Env[Any, Any]:
     """What the actor drives; with pictures, where the operator sees it by them alone."""
-    if not config.robot.address:
-        env = environment(config)
-        if config.operator != "browser" or "rgb_array" not in env.metadata["render_modes"]:
-            return env
-        env.close()
-        return environment(config, render_mode="rgb_array")
-    return RemoteRobot(config.robot, driver)
+    if config.robot.address:
+        robot = RemoteRobot(config.robot, driver)
+        if [f"{name}_image" for name in sorted(config.cameras)] != list(camera_names(robot)):
+            raise InputError(
+                f"cameras={list(config.cameras)}: the robot at {config.robot.address} has "
+                f"{[name.removesuffix('_image') for name in camera_names(robot)]}; give both the "
+                "same cameras= and image_size="
+            )
+        return robot
+    env = environment(config)
+    if config.operator != "browser" or "rgb_array" not in env.metadata["render_modes"]:
+        return env
+    env.close()
+    return environment(config, render_mode="rgb_array")
 
 
 def environment(config: DrivingConfig, **more: Any) -> gymnasium.Env[Any, Any]:
     """The environment of the options."""
-    env = make_env(config.env, **environment_options(config.horizon), **more)
+    env = make_env(config.env, **environment_arguments(config), **more)
     space = env.action_space
     if not isinstance(space, Box) or len(space.shape) != 1:
         raise InputError(f"env={config.env}: has actions {space}; choose one with a vector of them")
     return env
 
 
-def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
-    """Of a flat observation and of an action."""
+def environment_arguments(config: DrivingConfig) -> dict[str, Any]:
+    """Of `environment`."""
+    return environment_options(config.horizon, config.cameras, config.image_size)
+
+
+def sizes(env: gymnasium.Env[Any, Any]) -> Sizes:
+    """Of the steps that are made there."""
     assert env.action_space.shape is not None
-    space = env.observation_space
     # A robot is not to move only because somebody asks how large its observations are.
-    flat = isinstance(space, Box) and len(space.shape) == 1
-    size = space.shape[0] if flat and space.shape else len(flatten(env.reset(seed=0)[0]))
-    return size, env.action_space.shape[0]
+    one = create_empty_array(env.observation_space, n=1)
+    observation = {name: one[name][0] for name in one} if isinstance(one, Mapping) else one
+    images = camera_images(observation).shape if camera_names(env) else (0,)
+    return Sizes(len(flatten(observation)), env.action_space.shape[0], images)
+
+
+def camera_names(env: gymnasium.Env[Any, Any]) -> Sequence[str]:
+    """Names of the observations that are images, as `camera_images` puts them side by side."""
+    space = env.observation_space
+    if not isinstance(space, Dict):
+        return ()
+    return [name for name in sorted(space) if space[name].dtype == np.uint8]
 
 
 def played(actor: Actor) -> EpisodeOutcome | None:
@@ -111,15 +141,15 @@ def chosen_operator(config: DrivingConfig, env: gymnasium.Env[Any, Any]) -> Iter
         expert = environment(config) if config.robot.address else env
         yield SyntheticOperator(config.synthetic, expert, rng)
     elif config.operator == "keyboard":
-        with KeyboardOperator(sizes(env)[1]) as keyboard:
+        with KeyboardOperator(sizes(env).action_dim) as keyboard:
             yield keyboard
     elif config.operator == "gamepad":
-        with GamepadOperator(sizes(env)[1]) as gamepad:
+        with GamepadOperator(sizes(env).action_dim) as gamepad:
             yield gamepad
     elif config.operator == "browser":
         from robopref.hil.browser import BrowserOperator
 
-        with BrowserOperator(sizes(env)[1], config.browser) as browser:
+        with BrowserOperator(sizes(env).action_dim, config.browser) as browser:
             yield browser
     else:
         yield NoOperator()

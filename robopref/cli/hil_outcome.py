@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ SESSION_FILE, CORRECTIONS_FILE = "session.hdf5", "corrections.parquet"
 def finish(
     session: SessionLearner,
     env: gymnasium.Env[Any, Any],
+    cameras: Sequence[str],
     env_id: str,
     env_kwargs: dict[str, Any],
     segment_steps: int,
@@ -46,7 +48,7 @@ def finish(
         print(f"{folder}: no step was made")
         return
     played = session.session()
-    recorded = session_dataset(played, str(folder))
+    recorded = session_dataset(played, str(folder), cameras)
     dataset = replace(recorded, env_args=getattr(env.unwrapped, "env_args", {}))
     save_again(folder / SESSION_FILE, dataset)
     corrected = True

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from robopref.cli.config import run
 from robopref.cli.hil_driving import (
     DrivingConfig,
+    camera_names,
     chosen_operator,
     driven_robot,
     played,
@@ -68,13 +69,15 @@ def record(config: HilRecordConfig) -> None:
     """Plays episodes by hand, and writes them."""
     one_thread()
     env = driven_robot(config, "record")
-    observation_dim, action_dim = sizes(env)
+    of_steps = sizes(env)
     with run_folder("hil-record", config.name, config) as folder:
-        steps = StepLog(folder / "steps" / "person.steps", observation_dim, action_dim)
+        steps = StepLog(folder / "steps" / "person.steps", *of_steps)
         with chosen_operator(config, env) as operator, stopped_gently() as stop:
             before = steps.all()
             successes = 0 if before is None else int((before.success & before.terminated).sum())
-            actor = Actor(env, Still(action_dim), 0, operator, steps, config.acting)
+            still = Still(of_steps.action_dim)
+            looks = bool(config.cameras)
+            actor = Actor(env, still, 0, operator, steps, config.acting, looks=looks)
             while not stop and (not config.episodes or successes < config.episodes):
                 outcome = played(actor)
                 if outcome is None:
@@ -86,7 +89,7 @@ def record(config: HilRecordConfig) -> None:
         if found is None:
             print(f"{folder}: no step was made")
             return
-        dataset = session_dataset([found], str(folder))
+        dataset = session_dataset([found], str(folder), camera_names(env))
         dataset = replace(dataset, env_args=getattr(env.unwrapped, "env_args", {}))
         save_again(folder / SESSION_FILE, dataset)
         good = np.flatnonzero(np.logical_or.reduceat(dataset.success, dataset.offsets[:-1]))
@@ -107,6 +110,7 @@ class Still:
         observations: NDArray[np.float32],
         deterministic: bool = True,
         generator: torch.Generator | None = None,
+        **images: NDArray[np.uint8],
     ) -> NDArray[np.float32]:
         """(B, A): zeros."""
         return np.zeros((len(observations), self._action_dim), dtype=np.float32)

@@ -25,7 +25,8 @@ from robopref.cli.stopping import stopped_gently
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.hil.link import LinkConfig
-from robopref.hil.robot import LimitsConfig, RobotServer, emergency_stop
+from robopref.hil.remote_robot import emergency_stop
+from robopref.hil.robot import LimitsConfig, RobotServer
 from robopref.processes import one_thread
 
 ADDRESS = "127.0.0.1:50052"
@@ -39,6 +40,10 @@ class HilRobotConfig:
     """Gymnasium id of the simulated arm."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
+    cameras: list[str] = field(default_factory=list)
+    """Its cameras, such as [corner2]."""
+    image_size: int = 84
+    """Width and height of their images in pixels."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What the arm may do."""
     rate_hz: float = 20.0
@@ -55,7 +60,8 @@ def robot(config: HilRobotConfig) -> None:
     if not config.env:
         raise InputError("env=: must be given, such as metaworld/drawer-open-v3")
     config.limits.check()
-    env = make_env(config.env, **environment_options(config.horizon))
+    options = environment_options(config.horizon, config.cameras, config.image_size)
+    env = make_env(config.env, **options)
     server = RobotServer(env, config.link, config.limits, config.rate_hz, config.watchdog_s)
     print(
         f"{config.env}: at {config.link.address}, {config.rate_hz:g} steps per second", flush=True

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robopref.data.images import camera_images
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.hil.link import DEADLINE_S, LinkClient, permanent
@@ -71,7 +72,7 @@ class Acts(Protocol):
         deterministic: bool = True,
         generator: torch.Generator | None = None,
     ) -> NDArray[np.float32]:
-        """(B, A) actions from flat observations (B, D)."""
+        """(B, A) actions from flat observations (B, D); one that looks takes `images` too."""
 
 
 class Kept(Protocol):
@@ -117,6 +118,7 @@ class Actor:
         steps: Kept,
         config: ActingConfig,
         on_step: Callable[[Steps], None] = lambda steps: None,
+        looks: bool = False,
     ) -> None:
         """
         Args:
@@ -127,11 +129,13 @@ class Actor:
             steps: gets every step.
             config: how.
             on_step: told each step once it is in the file.
+            looks: whether the policy is given the observations' images, and steps hold them.
         """
         self.env, self.operator, self.log, self.config = env, operator, steps, config
         self.pace = Pace()
         self._policy, self._version = policy, version
         self.on_step = on_step
+        self._looks = looks
         self._newest: tuple[Acts, int] | None = None
         self._generator = torch_generator(config.seed, "actor")
         self._generator.manual_seed(self._generator.initial_seed() + steps.last)
@@ -150,6 +154,7 @@ class Actor:
         seed = np.random.SeedSequence([self.config.seed, self.log.last])
         found, _ = self.env.reset(seed=int(seed.generate_state(1)[0]))
         observation, start = flatten(found), True
+        images = camera_images(found) if self._looks else None
         self.operator.start(found)
         outcome = EpisodeOutcome(0, False, 0, 0)
         before, due = False, time.monotonic()
@@ -158,13 +163,15 @@ class Actor:
                 due = self._wait(due)
             if self.config.swap == SWAP_STEP:
                 self._take_newest()
-            proposed = self._policy.act(observation[None], False, self._generator)[0]
+            seen = {} if images is None else {"images": images[None]}
+            proposed = self._policy.act(observation[None], False, self._generator, **seen)[0]
             correction = self._read()
             action = proposed if correction is None else np.asarray(correction, np.float32)
             found, reward, terminated, truncated, info = self.env.step(action)
             if "stopped" in info:  # the robot did not carry it out, so there is no step
                 return outcome
             following, success = flatten(found), bool(info.get("success", False))
+            next_images = camera_images(found) if self._looks else None
             action = info.get("executed_action", action)  # a robot's limits may have changed it
             self.operator.watch(found, float(reward), success)
             if self.operator.shows and self.env.render_mode:
@@ -178,6 +185,7 @@ class Actor:
                 self.log.last + 1, start, observation, action, proposed, float(reward), following,
                 terminated=bool(terminated), truncated=bool(truncated and not terminated),
                 success=success, intervened=correction is not None, version=self._version,
+                images=images, next_images=next_images,
             )  # fmt: skip
             self.log.append(step)
             self.on_step(step)
@@ -186,7 +194,7 @@ class Actor:
             outcome.success |= success
             outcome.intervened += took_over
             outcome.takeovers += took_over and not before
-            before, observation, start = took_over, following, False
+            before, observation, images, start = took_over, following, next_images, False
             if terminated or truncated:
                 return outcome
 

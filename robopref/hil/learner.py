@@ -14,6 +14,7 @@ import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -22,11 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import seen
 from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.hil.log import StepLog
 from robopref.hil.rewards import SessionReward, takeovers
-from robopref.hil.steps import Steps
+from robopref.hil.steps import Sizes, Steps
 from robopref.hil.watch import Watch
 from robopref.networks.persistence import model_description
 from robopref.policies.base import Policy
@@ -92,11 +94,12 @@ class SessionLearner:
             InputError: if it holds a session of other sizes or settings.
         """
         self.policy, self.config, self.folder = policy, config, folder
-        self._sizes = policy.observation_dim, policy.action_dim
+        self._sizes = Sizes(policy.observation_dim, policy.action_dim, policy.image_shape or (0,))
         self._generator = torch_generator(config.seed, "hil", policy.device)
         self.replay = ReplayBuffer(
-            config.replay_capacity, *self._sizes, demonstrations, policy.device
-        )
+            config.replay_capacity, policy.observation_dim, policy.action_dim, demonstrations,
+            policy.device, image_shape=policy.image_shape, see=policy.see,
+        )  # fmt: skip
         self._reward = reward
         self._takeovers = 0
         self._by_hand: dict[str, bool] = {}
@@ -104,6 +107,8 @@ class SessionLearner:
         self._logs: dict[str, StepLog] = {}
         self._arrived: collections.deque[tuple[str, Steps]] = collections.deque()
         self._latest = ""  # actor whose step came last
+        self._seen: dict[str, NDArray[Any]] = {}
+        """What is kept of each actor's latest images."""
         self._lock = threading.Lock()
         self.watch = Watch()
         """What the session's page shows."""
@@ -138,13 +143,18 @@ class SessionLearner:
         """Of the newest weights; higher after each restart, too."""
         return self._version
 
-    def open(self, actor: str, observation_dim: int, action_dim: int) -> int:
+    def open(self, actor: str, sizes: Sizes) -> int:
         """See `link.Receiver`."""
-        if (observation_dim, action_dim) != self._sizes:
+        if sizes[:2] != self._sizes[:2]:
             raise InputError(
-                f"actor {actor}: has {observation_dim} observation and {action_dim} action "
+                f"actor {actor}: has {sizes[0]} observation and {sizes[1]} action "
                 f"features, the learner {self._sizes[0]} and {self._sizes[1]}; give both the same "
                 "environment"
+            )
+        if sizes.image_shape != self._sizes.image_shape:
+            raise InputError(
+                f"actor {actor}: has images {sizes.image_shape}, the learner "
+                f"{self._sizes.image_shape}; give both the same cameras= and image_size="
             )
         if not actor or not all(letter.isalnum() or letter in "-_" for letter in actor):
             raise InputError(f"actor {actor!r}: a name has letters, digits, - and _ only")
@@ -156,7 +166,7 @@ class SessionLearner:
 
     def store(self, actor: str, steps: bytes) -> int:
         """See `link.Receiver`."""
-        return self.receive(actor, Steps.from_bytes(steps, *self._sizes, f"actor {actor}"))
+        return self.receive(actor, Steps.from_bytes(steps, self._sizes, f"actor {actor}"))
 
     def receive(self, actor: str, steps: Steps, durable: bool = True) -> int:
         """Stores steps and returns the number of the last one; those known are passed over."""
@@ -190,11 +200,14 @@ class SessionLearner:
             paid = steps.rewards
             if self._reward is not None:
                 paid = paid + self._reward.pay(steps.observations, steps.actions)
+            firsts, following = iter(self._kept(steps.first_images)), self._kept(steps.next_images)
             for row in range(len(steps)):
+                if steps.starts[row]:
+                    self._seen[actor] = next(firsts)
                 # Rows of an episode follow each other; another actor's steps are another run.
                 if steps.starts[row] or actor != self._latest:
-                    self.replay.add_reset(steps.observations[row])
-                self._latest = actor
+                    self.replay.add_reset(steps.observations[row], self._seen[actor])
+                self._latest, self._seen[actor] = actor, following[row]
                 self.replay.add_step(
                     steps.actions[row],
                     float(steps.rewards[row]),
@@ -203,11 +216,16 @@ class SessionLearner:
                     bool(steps.success[row]),
                     learned_reward=float(paid[row]),
                     intervened=bool(steps.intervened[row]),
+                    images=following[row],
                 )
             self.steps += len(steps)
             self._takeovers += takeovers(steps, self._by_hand.get(actor, False))
             self._by_hand[actor] = bool(steps.intervened[-1])
             self._learn_reward()
+
+    def _kept(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the policy keeps of images (N, C, H, W)."""
+        return seen(self.policy.see, images, self.policy.device) if images.size else images
 
     def _learn_reward(self) -> None:
         """From the corrections, if it is time, and pays every step anew."""

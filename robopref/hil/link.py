@@ -26,6 +26,7 @@ import grpc
 from robopref.errors import InputError
 from robopref.files import existing_file
 from robopref.hil.messages import LEARNER, SERVICES
+from robopref.hil.steps import Sizes
 
 log = logging.getLogger("robopref.hil")
 LEASE_S = 10.0
@@ -78,7 +79,7 @@ class LinkConfig:
 class Receiver(Protocol):
     """What the learner's side does with calls."""
 
-    def open(self, actor: str, observation_dim: int, action_dim: int) -> int:
+    def open(self, actor: str, sizes: Sizes) -> int:
         """The number of the last step that is stored of an actor.
 
         Raises:
@@ -221,9 +222,10 @@ class LinkServer:
                     f"actor {request.actor!r} is connected already; give this one another name",
                 )
             with _refusals(context):
-                stored = self._receiver.open(
-                    request.actor, request.observation_dim, request.action_dim
+                sizes = Sizes(
+                    request.observation_dim, request.action_dim, _shape(request.image_shape)
                 )
+                stored = self._receiver.open(request.actor, sizes)
             lease = secrets.token_hex(16)
             self._leases[request.actor] = (lease, time.monotonic())
         log.info("actor %s is connected; %d of its steps are stored", request.actor, stored)
@@ -287,12 +289,12 @@ class _TokenCheck(grpc.ServerInterceptor):  # type: ignore[misc]  # untyped pack
 class LinkClient:
     """An actor's side. Every call may raise `grpc.RpcError`; `permanent` tells which are final."""
 
-    def __init__(self, config: LinkConfig, actor: str, sizes: tuple[int, int]) -> None:
+    def __init__(self, config: LinkConfig, actor: str, sizes: Sizes) -> None:
         """
         Args:
             config: the learner's address.
             actor: name of this actor, the same each time it is started.
-            sizes: of observation and action.
+            sizes: of its steps.
         """
         self._actor, self._sizes = actor, sizes
         self._caller = Caller(config, LEARNER)
@@ -302,8 +304,11 @@ class LinkClient:
 
     def open(self) -> tuple[int, int]:
         """The number of the last step that is stored, and the version of the newest policy."""
-        sizes = {"observation_dim": self._sizes[0], "action_dim": self._sizes[1]}
-        reply = self._caller.call("Open", actor=self._actor, lease=self._lease, **sizes)
+        numbers = {"observation_dim": self._sizes[0], "action_dim": self._sizes[1]}
+        shape = "x".join(map(str, self._sizes.image_shape))
+        reply = self._caller.call(
+            "Open", actor=self._actor, lease=self._lease, image_shape=shape, **numbers
+        )
         self._lease = reply.lease
         return int(reply.stored), int(reply.version)
 
@@ -321,6 +326,18 @@ class LinkClient:
     def close(self) -> None:
         """Ends the connection."""
         self._caller.close()
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """Of images, as a client writes it.
+
+    Raises:
+        InputError: if it is none.
+    """
+    parts = text.split("x")
+    if len(parts) > 3 or not all(part.isdigit() for part in parts):
+        raise InputError(f"image_shape {text[:40]!r}: must be such as 3x84x84, or 0 without images")
+    return tuple(int(part) for part in parts)
 
 
 def permanent(error: grpc.RpcError) -> str:

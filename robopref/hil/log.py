@@ -8,6 +8,7 @@ file is opened, so a file never holds half a step.
 from __future__ import annotations
 
 import bisect
+import math
 import os
 import struct
 import threading
@@ -16,24 +17,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robopref.errors import InputError
-from robopref.hil.steps import Steps
+from robopref.hil.steps import Sizes, Steps
 
 HEADER = struct.Struct("<II")
 """Length and CRC-32 of the content."""
 MOST_BYTES = 64 * 2**20
+MOST_SENT_BYTES = 2**22
+"""Of images, in one message."""
 
 
 class StepLog:
     """Steps of one actor on disk, in order and each once. Safe to use from several threads."""
 
-    def __init__(self, path: Path, observation_dim: int, action_dim: int) -> None:
+    def __init__(
+        self, path: Path, observation_dim: int, action_dim: int, image_shape: tuple[int, ...] = (0,)
+    ) -> None:
         """Opens the file, makes it when missing, and mends its end.
 
         Raises:
             InputError: if it cannot be written, or holds steps of other sizes.
         """
         self.path = path
-        self._sizes = observation_dim, action_dim
+        self.sizes = Sizes(observation_dim, action_dim, image_shape)
         self._lock = threading.Lock()
         self.last = 0
         """Sequence number of the last step; 0 when there is none."""
@@ -72,6 +77,8 @@ class StepLog:
                     f"{self.path.name}: got step {first} after step {self.last}; those between are "
                     "missing"
                 )
+            if not self.last and not steps.starts[0]:
+                raise InputError(f"{self.path.name}: the first step must start an episode")
             new = steps[max(self.last + 1 - first, 0) :]
             if len(new):
                 content = new.to_bytes()
@@ -85,8 +92,15 @@ class StepLog:
                 self.newest_version = max(self.newest_version, int(new.version.max()))
             return self.last
 
-    def after(self, sequence: int, most: int = 256) -> Steps | None:
-        """The steps that follow `sequence`, about `most` of them; None when there is none."""
+    def after(self, sequence: int, most: int = 0) -> Steps | None:
+        """The steps that follow `sequence`; None when there is none.
+
+        Args:
+            sequence: number of a step.
+            most: about how many; as go into a message when 0.
+        """
+        images = max(math.prod(self.sizes.image_shape), 1)
+        most = most or min(max(MOST_SENT_BYTES // images, 1), 256)
         with self._lock:
             if sequence >= self.last:
                 return None
@@ -133,5 +147,5 @@ class StepLog:
         content = self._file.read(length)
         if len(content) < length or zlib.crc32(content) != checksum:
             return None, place
-        steps = Steps.from_bytes(content, *self._sizes, str(self.path))
+        steps = Steps.from_bytes(content, self.sizes, str(self.path))
         return steps, place + HEADER.size + length

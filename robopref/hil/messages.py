@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import safetensors
+import safetensors.numpy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from numpy.typing import NDArray
 
 PACKAGE = "robopref.hil"
 _FIELDS: Mapping[str, Mapping[str, str]] = {
     # An actor asks for a lease, or for its own again, and is told what is stored of its steps.
     "OpenRequest": {
         "actor": "string", "observation_dim": "uint32", "action_dim": "uint32", "lease": "string",
+        "image_shape": "string",
     },
     "OpenReply": {"lease": "string", "stored": "uint64", "version": "uint64"},
     # Steps, as safetensors; none for a sign of life.
@@ -80,3 +85,20 @@ SERVICES: Mapping[str, Calls] = {
     LEARNER: _calls("Open", "Push", "Weights"),
     ROBOT: _calls("Describe", "Reset", "Step", "Stop"),
 }
+
+
+def encoded(**arrays: Any) -> bytes:
+    """Named arrays as safetensors."""
+    found: bytes = safetensors.numpy.save(
+        {name: np.atleast_1d(np.asarray(values)) for name, values in arrays.items()}
+    )
+    return found
+
+
+def decoded(message: bytes) -> dict[str, NDArray[Any]]:
+    """What `encoded` wrote; nothing of what is damaged."""
+    try:
+        arrays: dict[str, NDArray[Any]] = safetensors.numpy.load(message)
+    except (safetensors.SafetensorError, ValueError, KeyError):
+        return {}
+    return arrays

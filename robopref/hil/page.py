@@ -2,6 +2,7 @@
 
 GET  /          the page
 GET  /state     what it shows, as JSON
+GET  /picture/ROBOT    what its cameras saw last, as PNG
 POST /pause     robots wait before their next episode
 POST /resume
 POST /end       the session ends as if its steps were done
@@ -17,6 +18,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -33,7 +36,7 @@ FILES = {
 HEADER = "x-robopref"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'",
+    "connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -63,6 +66,14 @@ def application(watch: Watch, more: Callable[[], dict[str, Any]]) -> FastAPI:
     @app.get("/state")
     def state() -> dict[str, Any]:
         return watch.state() | more()
+
+    @app.get("/picture/{robot}")
+    def picture(robot: str) -> Response:
+        found = watch.picture(robot)
+        if found is None:
+            return JSONResponse({"error": "no such camera"}, 404)
+        png = cv2.imencode(".png", np.ascontiguousarray(found[..., ::-1]))[1]
+        return Response(png.tobytes(), media_type="image/png")
 
     @app.post("/pause")
     def pause() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A robot behind a network, as an actor drives it: with limits, a watchdog and an emergency stop.
+"""A robot behind a network: with limits, a watchdog and an emergency stop.
 
 The server moves at its own rate: a command holds until the next one, as on a real arm, and when
 none has come for the watchdog's time the arm stands still until it is reset. Limits apply to
@@ -13,26 +13,23 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import gymnasium
 import numpy as np
-import safetensors
-import safetensors.numpy
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
-from robopref.hil.link import Caller, LinkConfig, listen
-from robopref.hil.messages import ROBOT, SERVICES
+from robopref.hil.link import LinkConfig, listen
+from robopref.hil.messages import ROBOT, SERVICES, decoded, encoded
 
 log = logging.getLogger("robopref.hil")
 EMERGENCY = "emergency stop"
-PATIENCE_S = 120.0
-"""How long a driver waits for a robot's server that does not answer."""
 
 
 @dataclass
@@ -139,12 +136,14 @@ class RobotServer:
         if hand is None or not isinstance(space, Box):
             raise InputError("env=: this environment does not say where its hand is (entities)")
         self._hand, self._action_dim = hand, space.shape[0]
+        found, _ = env.reset(seed=0)
         self._description = json.dumps({
             "env_id": arguments["env_name"],
-            "observation_dim": len(flatten(env.reset(seed=0)[0])),
+            "observation_dim": len(flatten(found)),
             "action_dim": self._action_dim,
             "rate_hz": rate_hz,
             "watchdog_s": watchdog_s,
+            "images": {name: list(image.shape) for name, image in _images(found).items()},
         })  # fmt: skip
         self._lock = threading.Condition()
         self._lease, self._driver = "", ""
@@ -202,8 +201,9 @@ class RobotServer:
         done = self._commands
         action = self.limiter.allowed(self._command, self._hand_position())
         self._found, reward, terminated, truncated, info = self._env.step(action)
-        self._state = _encoded(
+        self._state = encoded(
             observation=flatten(self._found),
+            **_images(self._found),
             action=action,
             reward=np.float32(reward),
             flags=np.array([terminated, truncated, bool(info.get("success", False))]),
@@ -247,11 +247,11 @@ class RobotServer:
             self.limiter.start()
             self._commands = self._done = 0
             self._heard, self.stopped = time.monotonic(), ""
-            state = _encoded(observation=flatten(self._found))
+            state = encoded(observation=flatten(self._found), **_images(self._found))
             return SERVICES[ROBOT]["Reset"][1](lease=self._lease, state=state)
 
     def _step(self, request: Any, context: grpc.ServicerContext) -> Any:
-        action = _decoded(request.action).get("action", np.zeros(0))
+        action = decoded(request.action).get("action", np.zeros(0))
         with self._lock:
             if request.lease != self._lease:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "somebody else has reset it")
@@ -282,119 +282,7 @@ class RobotServer:
         return SERVICES[ROBOT]["Stop"][1]()
 
 
-class RemoteRobot(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """A robot behind a `RobotServer` as an environment; the server keeps the time.
-
-    An episode that the server broke off, by its watchdog or an emergency stop, is truncated;
-    `info["stopped"]` says why. A robot that does not answer truncates it too.
-    """
-
-    metadata = {"render_modes": []}
-
-    def __init__(self, link: LinkConfig, driver: str) -> None:
-        """
-        Args:
-            link: where the robot's server is.
-            driver: who drives.
-
-        Raises:
-            InputError: if it does not answer.
-        """
-        self._caller, self._driver = Caller(link, ROBOT), driver
-        try:
-            self.description = json.loads(self._caller.call("Describe").description)
-        except grpc.RpcError as error:
-            raise InputError(
-                f"robot.address={link.address}: no robot answers ({error.details()}); start "
-                "robopref hil robot first"
-            ) from error
-        self._size = int(self.description["observation_dim"])
-        self.observation_space = Box(-np.inf, np.inf, (self._size,), np.float32)
-        self.action_space = Box(-1.0, 1.0, (int(self.description["action_dim"]),), np.float32)
-        self._lease = ""
-        self._last = np.zeros(self._size, np.float32)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode.
-
-        Raises:
-            InputError: if the robot refuses, or does not answer within `PATIENCE_S`.
-        """
-        super().reset(seed=seed)
-        drawn = int(self.np_random.integers(2**31)) if seed is None else seed
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                reply = self._caller.call("Reset", driver=self._driver, seed=drawn)
-                break
-            except grpc.RpcError as error:
-                away = error.code() in (
-                    grpc.StatusCode.UNAVAILABLE,
-                    grpc.StatusCode.DEADLINE_EXCEEDED,
-                )
-                if not away or time.monotonic() > end:
-                    raise InputError(f"robot: cannot be reset ({error.details()})") from error
-            time.sleep(0.5)
-        self._lease = reply.lease
-        self._last = _decoded(reply.state)["observation"]
-        return self._last, {"success": False}
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Commands one action and waits for the control step that carries it out."""
-        encoded = _encoded(action=np.asarray(action, np.float32))
-        try:
-            reply = self._caller.call("Step", lease=self._lease, action=encoded)
-        except grpc.RpcError as error:
-            reason = error.details() or "no answer"
-            log.warning("the robot stopped: %s", reason)
-            return self._last, 0.0, False, True, {"success": False, "stopped": reason}
-        state = _decoded(reply.state)
-        self._last = state["observation"]
-        terminated, truncated, success = (bool(flag) for flag in state["flags"])
-        info = {"success": success, "executed_action": state["action"]}
-        return self._last, float(state["reward"][0]), terminated, truncated, info
-
-    def emergency_stop(self, reason: str) -> None:
-        """Has the arm stand still until it is released (`robopref hil release`)."""
-        try:
-            self._caller.call("Stop", reason=reason)
-        except grpc.RpcError as error:  # its watchdog stops it then
-            log.warning("the robot's server did not answer the emergency stop: %s", error.details())
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._caller.close()
-
-
-def emergency_stop(link: LinkConfig, release: bool = False) -> None:
-    """Stops a robot whoever drives it, or lets it be driven again.
-
-    Raises:
-        InputError: if it does not answer.
-    """
-    caller = Caller(link, ROBOT)
-    try:
-        caller.call("Stop", reason="" if release else "asked for")
-    except grpc.RpcError as error:
-        raise InputError(f"robot.address={link.address}: {error.details()}") from error
-    finally:
-        caller.close()
-
-
-def _encoded(**arrays: Any) -> bytes:
-    found: bytes = safetensors.numpy.save(
-        {name: np.atleast_1d(np.asarray(values)) for name, values in arrays.items()}
-    )
-    return found
-
-
-def _decoded(encoded: bytes) -> dict[str, NDArray[Any]]:
-    try:
-        arrays: dict[str, NDArray[Any]] = safetensors.numpy.load(encoded)
-    except (safetensors.SafetensorError, ValueError, KeyError):
-        return {}
-    return arrays
+def _images(observation: Any) -> dict[str, NDArray[np.uint8]]:
+    """The pictures of cameras among named observations."""
+    named = observation if isinstance(observation, Mapping) else {}
+    return {name: values for name, values in named.items() if values.dtype == np.uint8}

@@ -2,12 +2,14 @@
 
 Each step has its next observation with it, so that nothing has to be put together from
 neighbours, and `terminated` and `truncated` stay apart. The action is the one that was executed.
+Images come once: a step has those after it, and an episode's first step those before it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import safetensors
@@ -20,6 +22,15 @@ from robopref.structures import Trajectory
 
 MOST_STEPS = 4_096
 """In one message."""
+
+
+class Sizes(NamedTuple):
+    """Of what a step holds."""
+
+    observation_dim: int
+    action_dim: int
+    image_shape: tuple[int, ...] = (0,)
+    """(C, H, W) of all cameras side by side; (0,) without any."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,24 @@ class Steps:
     """(B,): a person chose the action."""
     version: NDArray[np.int64]
     """(B,): of the policy's weights."""
+    first_images: NDArray[np.uint8]
+    """(S, C, H, W): before the first steps of the `S` episodes that start here; (S, 0) without
+    cameras."""
+    next_images: NDArray[np.uint8]
+    """(B, C, H, W): after each step; (B, 0) without cameras."""
 
     def __len__(self) -> int:
         return len(self.sequence)
 
     def __getitem__(self, rows: slice) -> Steps:
-        return Steps(*(getattr(self, field.name)[rows] for field in fields(Steps)))
+        of_steps = {
+            field.name: getattr(self, field.name)[rows]
+            for field in fields(Steps)
+            if field.name != "first_images"
+        }
+        kept = np.zeros(len(self), bool)
+        kept[rows] = True
+        return Steps(**of_steps, first_images=self.first_images[kept[self.starts]])
 
     @staticmethod
     def join(parts: Sequence[Steps]) -> Steps:
@@ -76,7 +99,7 @@ class Steps:
         return encoded
 
     @staticmethod
-    def from_bytes(encoded: bytes, observation_dim: int, action_dim: int, where: str) -> Steps:
+    def from_bytes(encoded: bytes, sizes: Sizes, where: str) -> Steps:
         """Reads and checks what `to_bytes` wrote.
 
         Raises:
@@ -91,13 +114,20 @@ class Steps:
         if missing or len(arrays) != len(fields(Steps)):
             raise InputError(f"{where}: steps have other entries; lacks {missing}")
         count = len(arrays["sequence"]) if arrays["sequence"].ndim else 0
-        sizes = {"observations": observation_dim, "next_observations": observation_dim}
-        sizes |= {"actions": action_dim, "proposed": action_dim}
-        types: dict[str, type] = dict.fromkeys((*sizes, "rewards"), np.float32)
+        numbers = {
+            "observations": sizes.observation_dim,
+            "next_observations": sizes.observation_dim,
+        }
+        numbers |= {"actions": sizes.action_dim, "proposed": sizes.action_dim}
+        types: dict[str, type] = dict.fromkeys((*numbers, "rewards"), np.float32)
         types |= {"sequence": np.int64, "version": np.int64}
+        starts = arrays["starts"].sum() if arrays["starts"].dtype == np.bool_ else 0
+        pictures = {"first_images": int(starts), "next_images": count}
         for name, values in arrays.items():
-            shape = (count, sizes[name]) if name in sizes else (count,)
+            shape: tuple[int, ...] = (count, numbers[name]) if name in numbers else (count,)
             kind = types.get(name, np.bool_)
+            if name in pictures:
+                shape, kind = (pictures[name], *sizes.image_shape), np.uint8
             if values.shape != shape or values.dtype != kind:
                 raise InputError(
                     f"{where}: {name} is {values.shape} {values.dtype}, expected {shape} "
@@ -126,8 +156,12 @@ def one_step(
     success: bool,
     intervened: bool,
     version: int,
+    images: NDArray[np.uint8] | None = None,
+    next_images: NDArray[np.uint8] | None = None,
 ) -> Steps:
-    """A single step as `Steps` of length 1."""
+    """A single step as `Steps` of length 1, with images (C, H, W) before and after it, if any."""
+    none = np.zeros(0, np.uint8)
+    images, next_images = (none if each is None else each for each in (images, next_images))
     return Steps(
         np.array([sequence], np.int64),
         np.array([start]),
@@ -141,6 +175,8 @@ def one_step(
         np.array([success]),
         np.array([intervened]),
         np.array([version], np.int64),
+        images[None][: int(start)],
+        next_images[None],
     )
 
 
@@ -174,12 +210,15 @@ def ended_at_success(dataset: TrajectoryDataset) -> TrajectoryDataset:
     )
 
 
-def session_dataset(steps: Sequence[Steps], source: str) -> TrajectoryDataset:
+def session_dataset(
+    steps: Sequence[Steps], source: str, cameras: Sequence[str] = ()
+) -> TrajectoryDataset:
     """The episodes of a session, ended or not, with who chose each action.
 
     Args:
         steps: of each actor, in order.
         source: name used in messages.
+        cameras: names of the observations that the images are; those are left out when empty.
 
     Raises:
         InputError: if there is no step.
@@ -189,12 +228,21 @@ def session_dataset(steps: Sequence[Steps], source: str) -> TrajectoryDataset:
         bounds = np.flatnonzero(actor.starts)
         for first, last in zip(bounds, [*bounds[1:], len(actor)], strict=True):
             own = actor[first:last]
+            pictures = {}
+            if cameras:
+                images = np.concatenate([own.first_images, own.next_images])
+                parts = np.split(images, len(cameras), axis=1)
+                pictures = {
+                    name: np.moveaxis(part, 1, -1)
+                    for name, part in zip(cameras, parts, strict=True)
+                }
             truncated = own.truncated.copy()
             truncated[-1] |= not own.terminated[-1]  # still being played, or its end was lost
             trajectories.append(
                 Trajectory(
                     observations={
-                        "flat": np.concatenate([own.observations, own.next_observations[-1:]])
+                        "flat": np.concatenate([own.observations, own.next_observations[-1:]]),
+                        **pictures,
                     },
                     actions=own.actions,
                     rewards=own.rewards,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robopref.hil.steps import Steps
 
@@ -27,6 +28,8 @@ class _Robot:
     person: bool = False
     heard: float = field(default_factory=time.monotonic)
     total: int = 0
+    picture: NDArray[np.uint8] | None = None
+    """(C, H, W) of all cameras, the latest."""
 
 
 class Watch:
@@ -51,6 +54,8 @@ class Watch:
         with self._lock:
             robot = self._robots.setdefault(actor, _Robot())
             robot.heard = time.monotonic()
+            if steps.next_images.size:
+                robot.picture = steps.next_images[-1]
             for row in range(len(steps)):
                 if steps.starts[row] and robot.steps:
                     self._end(actor, robot)
@@ -61,6 +66,14 @@ class Watch:
                 robot.person = bool(steps.intervened[row])
                 if steps.terminated[row] or steps.truncated[row]:
                     self._end(actor, robot)
+
+    def picture(self, actor: str) -> NDArray[np.uint8] | None:
+        """(H, W, 3): what an actor's cameras saw last, side by side; None without any."""
+        with self._lock:
+            found = self._robots[actor].picture if actor in self._robots else None
+        if found is None:
+            return None
+        return np.concatenate(np.split(np.moveaxis(found, 0, -1), len(found) // 3, axis=2), axis=1)
 
     def state(self) -> dict[str, Any]:
         """For the page: JSON."""
@@ -81,6 +94,7 @@ class Watch:
                         "control": "person" if robot.person else "policy",
                         "steps": robot.total,
                         "episode_steps": robot.steps,
+                        "sees": robot.picture is not None,
                     }
                     for name, robot in sorted(self._robots.items())
                 ],

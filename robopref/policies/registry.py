@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _build(config: Any, observation_dim: int, action_dim: int) -> Policy:
     if isinstance(config, VisualConfig):
         frozen, features = None, config.encoder.features
         if config.encoder.pretrained:
-            frozen = FrozenEncoder(config.encoder.pretrained)
+            frozen = _frozen_encoder(config.encoder.pretrained)
             features = frozen.features(config.image_shape[0])
         learner = _build(config.options, observation_dim + features, action_dim)
         return VisualPolicy(config, observation_dim, action_dim, learner, frozen)
@@ -134,6 +135,11 @@ def _build(config: Any, observation_dim: int, action_dim: int) -> Policy:
         return _tuned(config, observation_dim, action_dim)
     policy_class = next(policy for policy, kind in POLICIES.values() if kind is type(config))
     return policy_class(config, observation_dim, action_dim)
+
+
+@functools.cache  # it never changes, and new weights of a policy arrive every few seconds
+def _frozen_encoder(name: str) -> FrozenEncoder:
+    return FrozenEncoder(name)
 
 
 def _tuned(config: DPOConfig, observation_dim: int, action_dim: int) -> DPO:

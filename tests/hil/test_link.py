@@ -15,10 +15,10 @@ from robopref.hil import link
 from robopref.hil.actor import Sender
 from robopref.hil.link import LinkClient, LinkConfig, LinkServer, permanent
 from robopref.hil.log import StepLog
-from robopref.hil.steps import Steps
+from robopref.hil.steps import Sizes, Steps
 from tests.hil.steps import episode
 
-SIZES = (2, 1)
+SIZES = Sizes(2, 1)
 
 
 class Receiver:
@@ -33,13 +33,13 @@ class Receiver:
     def __init__(self, folder: Path) -> None:
         self.log = StepLog(folder / "learner.steps", *SIZES)
 
-    def open(self, actor: str, observation_dim: int, action_dim: int) -> int:
-        if (observation_dim, action_dim) != SIZES:
+    def open(self, actor: str, sizes: Sizes) -> int:
+        if sizes != SIZES:
             raise InputError("other sizes")
         return self.log.last
 
     def store(self, actor: str, steps: bytes) -> int:
-        return self.log.append(Steps.from_bytes(steps, *SIZES, actor))
+        return self.log.append(Steps.from_bytes(steps, SIZES, actor))
 
     def weights(self) -> tuple[int, bytes, str]:
         return 0, b"", ""

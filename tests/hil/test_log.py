@@ -1,14 +1,16 @@
 """Steps on disk: each once, in order, and whole."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from robopref.errors import InputError
+from robopref.hil.link import MOST_REQUEST_BYTES
 from robopref.hil.log import StepLog
-from robopref.hil.steps import Steps, session_dataset
-from tests.hil.steps import episode
+from robopref.hil.steps import Sizes, Steps, session_dataset
+from tests.hil.steps import IMAGE_SHAPE, episode
 
 
 def test_steps_are_read_back_after_reopening(tmp_path: Path) -> None:
@@ -23,6 +25,46 @@ def test_steps_are_read_back_after_reopening(tmp_path: Path) -> None:
     np.testing.assert_array_equal(steps.sequence, np.arange(1, 9))
     np.testing.assert_array_equal(steps.observations[:, 0], np.arange(1, 9))
     np.testing.assert_array_equal(np.flatnonzero(steps.starts), [0, 5])
+
+
+def test_images_are_kept_once_and_stay_with_their_steps(tmp_path: Path) -> None:
+    log = StepLog(tmp_path / "a.steps", 2, 1, IMAGE_SHAPE)
+    log.append(Steps.join([episode(1, looks=True), episode(6, 3, looks=True)]))
+    log.append(episode(7, 4, looks=True))  # 7 and 8 are known
+    steps = log.after(3)
+    assert steps is not None
+    assert steps.first_images[:, 0, 0, 0].tolist() == [6]
+    assert steps.next_images[:, 0, 0, 0].tolist() == [5, 6, 7, 8, 9, 10, 11]
+    session = log.all()
+    assert session is not None
+    dataset = session_dataset([session], "session", ["hand_image"])
+    assert dataset.observations["hand_image"].shape == (12, 16, 16, 3)
+    shown = dataset.observations["hand_image"][:, 0, 0, 0]
+    np.testing.assert_array_equal(shown, dataset.observations["flat"][:, 0])
+    small = Sizes(2, 1, (3, 8, 8))
+    with pytest.raises(InputError, match=r"_images is .* uint8, expected"):
+        Steps.from_bytes(session.to_bytes(), small, "message")
+
+
+def test_messages_with_images_stay_small(tmp_path: Path) -> None:
+    shape = (6, 128, 128)
+    log = StepLog(tmp_path / "a.steps", 2, 1, shape)
+    picture = np.zeros(shape, np.uint8)
+    for number in range(1, 61):
+        step = episode(number, 1)
+        log.append(dataclasses.replace(step, first_images=picture[None], next_images=picture[None]))
+    found = log.after(0)
+    assert found is not None
+    assert 1 < len(found) < 60
+    assert len(found.to_bytes()) < MOST_REQUEST_BYTES
+
+
+def test_a_session_starts_with_an_episode(tmp_path: Path) -> None:
+    log = StepLog(tmp_path / "a.steps", 2, 1)
+    steps = episode(1)
+    steps.starts[0] = False
+    with pytest.raises(InputError, match="the first step must start an episode"):
+        log.append(steps)
 
 
 def test_steps_sent_twice_are_stored_once(tmp_path: Path) -> None:
@@ -78,16 +120,16 @@ def test_what_follows_a_step(tmp_path: Path) -> None:
 )
 def test_malformed_steps_are_refused(change, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
-        Steps.from_bytes(change(episode(1)), 2, 1, "message")
+        Steps.from_bytes(change(episode(1)), Sizes(2, 1), "message")
 
 
 def test_steps_of_other_sizes_or_with_nan_are_refused() -> None:
     steps = episode(1)
     with pytest.raises(InputError, match=r"observations is \(5, 2\)"):
-        Steps.from_bytes(steps.to_bytes(), 3, 1, "message")
+        Steps.from_bytes(steps.to_bytes(), Sizes(3, 1), "message")
     steps.rewards[2] = np.nan
     with pytest.raises(InputError, match="rewards holds numbers that are not finite"):
-        Steps.from_bytes(steps.to_bytes(), 2, 1, "message")
+        Steps.from_bytes(steps.to_bytes(), Sizes(2, 1), "message")
 
 
 def test_a_session_is_a_dataset_of_episodes() -> None:

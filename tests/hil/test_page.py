@@ -1,11 +1,14 @@
 """The session's page: what it shows, who may change anything, and the page in a browser."""
 
+import dataclasses
 import shutil
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from robopref.errors import InputError
@@ -56,6 +59,20 @@ def test_the_page_and_its_state() -> None:
     assert reply.json()["updates"] == 1200
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert page.get("/../link.py").status_code == 404
+
+
+def test_what_the_cameras_see() -> None:
+    watch = watched()
+    page = client(watch)
+    assert page.get("/picture/left").status_code == 404
+    assert page.get("/picture/nobody").status_code == 404
+    steps = episode(10, 3, looks=True)
+    pictures = np.concatenate([steps.next_images, 2 * steps.next_images], axis=1)  # two cameras
+    watch.see("left", dataclasses.replace(steps, next_images=pictures))
+    assert watch.state()["robots"][0]["sees"]
+    found = cv2.imdecode(np.frombuffer(page.get("/picture/left").content, np.uint8), 1)
+    assert found.shape == (16, 32, 3)
+    assert (found[:, :16] == 13).all() and (found[:, 16:] == 26).all()
 
 
 def test_only_the_page_itself_changes_anything() -> None:

@@ -66,6 +66,23 @@ def test_a_session_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert main([*reward, f"preferences={folder}/corrections.parquet"]) == 0
 
 
+def test_a_session_through_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = [ENV, "cameras=[top]", "image_size=16", "operator=synthetic", "synthetic.patience=4"]
+    assert main(["hil", "record", *seen, "synthetic.delay=0", "episodes=1", "name=d"]) == 0
+    shown = "dataset=runs/hil-record/d/demonstrations.hdf5"
+    assert main(["hil", "local", *seen, *SMALL, shown, "steps=120", "name=a"]) == 0
+    dataset = load_dataset(tmp_path / "runs/hil/a/session.hdf5", images=True)
+    pictures = dataset.observations["top_image"]
+    assert pictures.shape == (dataset.num_steps + len(dataset), 16, 16, 3)
+    # The point, in red, moves with the position.
+    red = pictures[..., 0].astype(int) - pictures[..., 1] > 100
+    assert red.any(axis=(1, 2)).mean() > 0.8  # it may leave the picture
+    recorded = "dataset=runs/hil/a/session.hdf5"
+    assert main(["evaluate", "policy=runs/hil/a/policy", recorded, "episodes=1", "name=e"]) == 0
+    assert main(["hil", "local", f"resume={tmp_path}/runs/hil/a", "steps=140"]) == 0
+
+
 def test_demonstrations_are_recorded_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

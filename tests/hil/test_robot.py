@@ -12,13 +12,8 @@ from gymnasium.spaces import Box
 from robopref.errors import InputError
 from robopref.hil.link import LinkConfig
 from robopref.hil.operators import Teleoperator
-from robopref.hil.robot import (
-    Limiter,
-    LimitsConfig,
-    RemoteRobot,
-    RobotServer,
-    emergency_stop,
-)
+from robopref.hil.remote_robot import RemoteRobot, emergency_stop
+from robopref.hil.robot import Limiter, LimitsConfig, RobotServer
 
 WATCHDOG_S = 0.2
 LIMITS = {
@@ -51,6 +46,21 @@ def server() -> Iterator[RobotServer]:
     server = RobotServer(Hand(), LinkConfig("127.0.0.1:0"), LimitsConfig(**LIMITS), 50, WATCHDOG_S)
     yield server
     server.close()
+
+
+class SeenHand(Hand):
+    """The same, with a camera whose picture counts the steps."""
+
+    def reset(self, **options: Any) -> Any:
+        found, info = super().reset(**options)
+        return self._seen(found), info
+
+    def step(self, action: Any) -> Any:
+        found, *rest = super().step(action)
+        return self._seen(found), *rest
+
+    def _seen(self, found: Any) -> Any:
+        return {"flat": found, "wrist_image": np.full((4, 6, 3), self.steps, np.uint8)}
 
 
 def link(server: RobotServer) -> LinkConfig:
@@ -143,6 +153,21 @@ def test_an_emergency_stop_holds_until_it_is_released(server: RobotServer) -> No
     emergency_stop(link(server), release=True)
     robot.reset(seed=1)
     assert not robot.step(forward(0.1))[3]
+
+
+def test_its_cameras_are_seen_from_afar() -> None:
+    env = SeenHand()
+    served = RobotServer(env, LinkConfig("127.0.0.1:0"), LimitsConfig(**LIMITS), 100.0, 1.0)  # type: ignore[arg-type]
+    try:
+        robot = RemoteRobot(link(served), "arm")
+        assert robot.observation_space["wrist_image"].shape == (4, 6, 3)
+        first, _ = robot.reset(seed=0)
+        after, *_ = robot.step(forward())
+        assert (first["wrist_image"] == 0).all() and (after["wrist_image"] >= 1).all()
+        np.testing.assert_allclose(after["flat"][0], 0.004, atol=1e-6)
+        robot.close()
+    finally:
+        served.close()
 
 
 def test_there_is_one_driver(server: RobotServer) -> None:

@@ -39,6 +39,12 @@ function robot(found) {
   const steps = document.createElement("span");
   steps.textContent = ` · step ${found.episode_steps} of this episode, ${found.steps.toLocaleString("en")} in all`;
   card.append(name, who, steps);
+  if (found.sees) {
+    const image = document.createElement("img");
+    image.alt = `what the cameras of ${found.name} see`;
+    image.src = `picture/${found.name}?${found.steps}`;
+    card.append(image);
+  }
   return card;
 }
 
