@@ -46,6 +46,7 @@ from robopref.cli.hil_driving import (
     driven_robot,
     environment,
     environment_arguments,
+    judge,
     played,
     sizes,
 )
@@ -173,7 +174,7 @@ def local(config: HilConfig) -> None:
 
         robot = Actor(
             env, session.policy, session.version, operator, steps, config.acting, on_step,
-            looks=bool(config.cameras),
+            looks=bool(config.cameras), judge=judge(config),
         )  # fmt: skip
         watch = session.watch
         with (
@@ -234,8 +235,10 @@ def actor(config: HilConfig) -> None:
     policy, version = first_policy(client, timeout_s=30.0)
     spool = StepLog(Path("runs/hil") / f"{name}-actor" / f"{name}.steps", *sizes(env))
     with chosen_operator(config, env) as operator, stopped_gently() as stop:
-        looks = bool(config.cameras)
-        robot = Actor(env, policy, version, operator, spool, config.acting, looks=looks)
+        robot = Actor(
+            env, policy, version, operator, spool, config.acting, looks=bool(config.cameras),
+            judge=judge(config),
+        )  # fmt: skip
         sender = Sender(client, spool, robot.offer)
         robot.on_step = sender.notice
         sender.start()

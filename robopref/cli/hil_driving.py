@@ -17,7 +17,7 @@ from robopref.data.images import camera_images
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
-from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome
+from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome, Judge
 from robopref.hil.gamepad import GamepadOperator
 from robopref.hil.keyboard import KeyboardOperator
 from robopref.hil.link import LinkConfig
@@ -31,6 +31,7 @@ from robopref.hil.operators import (
 )
 from robopref.hil.remote_robot import RemoteRobot
 from robopref.hil.steps import Sizes
+from robopref.rewards.classifier import SuccessClassifier
 from robopref.seeding import numpy_generator
 
 OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "browser")
@@ -49,6 +50,9 @@ class DrivingConfig:
     """Cameras that the policy looks through, such as [corner2]; none when empty."""
     image_size: int = 84
     """Width and height of their images in pixels."""
+    classifier: str = ""
+    """Folder of a success classifier (robopref train-reward reward=classifier) that says when the
+    task is done, in the environment's place; a person's word counts more."""
     operator: str = "none"
     """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad, or
     browser (a page for a phone or laptop)."""
@@ -121,6 +125,11 @@ def camera_names(env: gymnasium.Env[Any, Any]) -> Sequence[str]:
     if not isinstance(space, Dict):
         return ()
     return [name for name in sorted(space) if space[name].dtype == np.uint8]
+
+
+def judge(config: DrivingConfig) -> Judge | None:
+    """Who says when the task is done, if not the environment."""
+    return SuccessClassifier.load(config.classifier).judge if config.classifier else None
 
 
 def played(actor: Actor) -> EpisodeOutcome | None:

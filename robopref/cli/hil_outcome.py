@@ -91,7 +91,8 @@ def told(outcome: EpisodeOutcome) -> str:
     """An episode in one line."""
     how = "success" if outcome.success else "no success"
     share = 100 * outcome.intervened / outcome.steps
-    return f"{how} in {outcome.steps} steps, {share:.0f} % of them by hand"
+    otherwise = ", against what was seen" if outcome.disagreed else ""
+    return f"{how} in {outcome.steps} steps, {share:.0f} % of them by hand{otherwise}"
 
 
 def numbers(outcome: EpisodeOutcome) -> dict[str, float]:
@@ -101,4 +102,5 @@ def numbers(outcome: EpisodeOutcome) -> dict[str, float]:
         "episode/steps": float(outcome.steps),
         "episode/intervention_rate": outcome.intervened / outcome.steps,
         "episode/takeovers": float(outcome.takeovers),
+        "episode/disagreed": float(outcome.disagreed),
     }

@@ -26,6 +26,7 @@ from robopref.cli.hil_driving import (
     camera_names,
     chosen_operator,
     driven_robot,
+    judge,
     played,
     sizes,
 )
@@ -75,9 +76,10 @@ def record(config: HilRecordConfig) -> None:
         with chosen_operator(config, env) as operator, stopped_gently() as stop:
             before = steps.all()
             successes = 0 if before is None else int((before.success & before.terminated).sum())
-            still = Still(of_steps.action_dim)
-            looks = bool(config.cameras)
-            actor = Actor(env, still, 0, operator, steps, config.acting, looks=looks)
+            actor = Actor(
+                env, Still(of_steps.action_dim), 0, operator, steps, config.acting,
+                looks=bool(config.cameras), judge=judge(config),
+            )  # fmt: skip
             while not stop and (not config.episodes or successes < config.episodes):
                 outcome = played(actor)
                 if outcome is None:

@@ -2,7 +2,8 @@ r"""Learns a reward per step from preferences over segments.
 
 reward=pearl is a Gaussian reward that bears wrong labels, pearl_transformer the same on a
 preference transformer, bradley_terry the plain ensemble, rapl a reward of the dataset's images; all
-others look at images with reward.encoder=. The model goes to `reward/` in the run's folder. The
+others look at images with reward.encoder=. classifier says whether the task is done, from recorded
+successes and failures alone. The model goes to `reward/` in the run's folder. The
 dataset's true rewards are read only to say how good the learned one is.
 
 Examples:
@@ -10,6 +11,7 @@ Examples:
   robopref train-reward dataset=drawer.hdf5 preferences=drawer.parquet reward=bradley_terry
   robopref train-reward dataset=d.hdf5 preferences=d.parquet test_preferences=test.parquet
   robopref train-reward dataset=pictures.hdf5 preferences=p.parquet reward=rapl
+  robopref train-reward dataset=pictures.hdf5 reward=classifier reward.encoder=efficientnet_lite0
   torchrun --nproc-per-node 2 $(which robopref) train-reward dataset=pictures.hdf5 \
       preferences=p.parquet reward=preference_transformer
   robopref train-reward -m dataset=d.hdf5 preferences=d.parquet reward.preset_std=2,5,10
@@ -27,6 +29,7 @@ from omegaconf import MISSING
 from robopref.cli.config import register, run, shipped_folder
 from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
+from robopref.cli.train_classifier import train_classifier
 from robopref.data.lazy import load_dataset_lazily
 from robopref.errors import InputError
 from robopref.evaluation.reward_quality import (
@@ -40,6 +43,7 @@ from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
 from robopref.processes import long_time_slices, one_thread
 from robopref.report.saliency import saliency_picture
+from robopref.rewards.classifier import ClassifierConfig
 from robopref.rewards.data_parallel import processes_of_torchrun
 from robopref.rewards.doubtful import KEEP, check_way, mended, preference_strengths
 from robopref.rewards.rapl import RaplReward
@@ -63,8 +67,8 @@ class TrainRewardConfig:
 
     dataset: str = MISSING
     """robomimic HDF5 file that was labelled."""
-    preferences: str = MISSING
-    """Parquet file of labelled pairs."""
+    preferences: str = ""
+    """Parquet file of labelled pairs; a classifier needs none."""
     test_preferences: str = ""
     """Parquet file of pairs kept aside, to measure label accuracy on; none when empty."""
     reward: Any = MISSING
@@ -86,6 +90,12 @@ class TrainRewardConfig:
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: must be at least 0")
         check_way(self.doubtful, self.doubtful_share)
+        if bool(self.preferences) == isinstance(self.reward, ClassifierConfig):
+            raise InputError(
+                "preferences=: reward=classifier learns from the success of each step; leave it out"
+                if self.preferences
+                else "preferences=: must be given; robopref train-reward --help shows examples"
+            )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,6 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     for name, (_, config_class) in REWARDS.items():
         shipped = (files / f"{name}.yaml").is_file()  # those of other packages have no file
         register(f"reward/{name}_schema" if shipped else f"reward/{name}", config_class)
+    register("reward/classifier_schema", ClassifierConfig)
     run("train-reward", TrainRewardConfig, arguments, train_reward)
 
 
@@ -102,6 +113,9 @@ def train_reward(config: TrainRewardConfig) -> None:
     one_thread()
     long_time_slices()
     device = chosen_device(config.device)
+    if isinstance(config.reward, ClassifierConfig):
+        train_classifier(config, REWARD_FOLDER, device)
+        return
     with processes_of_torchrun(device) as rank:
         _train_reward(config, device, rank)
 

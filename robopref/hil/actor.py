@@ -75,6 +75,10 @@ class Acts(Protocol):
         """(B, A) actions from flat observations (B, D); one that looks takes `images` too."""
 
 
+Judge = Callable[[NDArray[np.float32], NDArray[np.uint8] | None], bool]
+"""Whether the task is done, from an observation (D,) and its images (C, H, W)."""
+
+
 class Kept(Protocol):
     """Where an actor's steps go first: a `StepLog`, or the learner itself in the same process."""
 
@@ -96,6 +100,8 @@ class EpisodeOutcome:
     """Steps that a person chose."""
     takeovers: int
     """Times that a person began to."""
+    disagreed: bool = False
+    """Whether the person called it otherwise than the environment or the classifier."""
 
 
 @dataclass
@@ -119,6 +125,7 @@ class Actor:
         config: ActingConfig,
         on_step: Callable[[Steps], None] = lambda steps: None,
         looks: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         """
         Args:
@@ -130,12 +137,13 @@ class Actor:
             config: how.
             on_step: told each step once it is in the file.
             looks: whether the policy is given the observations' images, and steps hold them.
+            judge: says whether the task is done; the environment does when None.
         """
         self.env, self.operator, self.log, self.config = env, operator, steps, config
         self.pace = Pace()
         self._policy, self._version = policy, version
         self.on_step = on_step
-        self._looks = looks
+        self._looks, self._judge = looks, judge
         self._newest: tuple[Acts, int] | None = None
         self._generator = torch_generator(config.seed, "actor")
         self._generator.manual_seed(self._generator.initial_seed() + steps.last)
@@ -172,12 +180,15 @@ class Actor:
                 return outcome
             following, success = flatten(found), bool(info.get("success", False))
             next_images = camera_images(found) if self._looks else None
+            if self._judge is not None:
+                success = self._judge(following, next_images)
             action = info.get("executed_action", action)  # a robot's limits may have changed it
             self.operator.watch(found, float(reward), success)
             if self.operator.shows and self.env.render_mode:
                 self.operator.show(self.env.render())
             verdict = self.operator.verdict()
             if verdict is not None:
+                outcome.disagreed = verdict != success
                 success, terminated = verdict, True
             if self.config.end_at_success:
                 reward, terminated = float(success), terminated or success
