@@ -51,7 +51,8 @@ class ClassifierConfig:
     held_out: float = 0.25
     """Share of the episodes that the threshold is chosen on."""
     precision: float = 0.95
-    """Wanted of what it calls successes; the threshold is the lowest that gives it."""
+    """Wanted of what it calls successes; of the thresholds that give it, the one of the best F1 is
+    taken."""
     mine_every: int = 100
     """Updates between two looks at which failures are hard."""
 
@@ -243,7 +244,7 @@ def held_out_steps(dataset: TrajectoryDataset, share: float, seed: int) -> NDArr
 def chosen_threshold(
     scores: NDArray[np.float32], labels: NDArray[np.bool_], precision: float
 ) -> float:
-    """The lowest threshold whose precision is as wanted, or else that of the best F1.
+    """Of the thresholds whose precision is as wanted, or else of all, the one of the best F1.
 
     Args:
         scores: (N,) probabilities.
@@ -251,10 +252,10 @@ def chosen_threshold(
         precision: wanted share of true ones among what is called a success.
     """
     thresholds, precisions, recalls = precision_recall(scores, labels)
-    enough = np.flatnonzero((precisions >= precision) & (recalls > 0.0))
-    if len(enough):
-        return float(thresholds[enough[0]])
     f1 = 2.0 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
+    enough = precisions >= precision
+    if f1[enough].any():
+        f1 = np.where(enough, f1, 0.0)
     return float(thresholds[int(np.argmax(f1))])
 
 
