@@ -198,7 +198,8 @@ def local(config: HilConfig) -> None:
 def learner(config: HilConfig) -> None:
     """Learns from what actors send, until the session has its steps or is stopped."""
     one_thread()
-    env = environment(config)
+    # A robot is asked what it is, and not driven, from here.
+    env = environment(config) if config.env else driven_robot(config, "learner")
     with run_folder("hil", config.name, config) as folder:
         session = _session(config, env, folder)
         server = LinkServer(config.link, session)
@@ -320,6 +321,8 @@ def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> S
 def _end(
     config: HilConfig, session: SessionLearner, env: gymnasium.Env[Any, Any], folder: Path
 ) -> None:
+    if not config.env:
+        config.evaluation.episodes = 0
     finish(
         session, env, camera_names(env), config.env, environment_arguments(config),
         config.reward.segment_steps, config.evaluation, folder,

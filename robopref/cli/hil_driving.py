@@ -11,7 +11,6 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
 from gymnasium.vector.utils import create_empty_array
-from omegaconf import MISSING
 
 from robopref.data.images import camera_images
 from robopref.environments import environment_options, make_env
@@ -42,8 +41,9 @@ STOPPED = "emergency stop: the robot stands still until robopref hil release let
 class DrivingConfig:
     """What drives which robot."""
 
-    env: str = MISSING
-    """Gymnasium id of the robot, simulated or not."""
+    env: str = ""
+    """Gymnasium id of the robot, or of the simulation that a policy is tried in; without one, a
+    robot behind a network is all there is, and nobody tries the policy."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
     cameras: list[str] = field(default_factory=list)
@@ -63,14 +63,17 @@ class DrivingConfig:
     acting: ActingConfig = field(default_factory=ActingConfig)
     """How the robot is driven."""
     robot: LinkConfig = field(default_factory=lambda: LinkConfig(""))
-    """A robot behind a network that is driven, if it has an address; env= is then what a learner
-    tries the policy in."""
+    """A robot behind a network that is driven, if it has an address."""
 
     def __post_init__(self) -> None:
         if self.operator not in OPERATORS:
             raise InputError(
                 f"operator={self.operator}: no such operator; choose from {', '.join(OPERATORS)}"
             )
+        if not (self.env or self.robot.address):
+            raise InputError("env=: must be given, or robot.address=; see --help")
+        if self.operator == "synthetic" and not self.env:
+            raise InputError("operator=synthetic: is scripted for simulations; give env=")
         if self.horizon < 0 or self.image_size < 1:
             raise InputError(
                 f"horizon={self.horizon}, image_size={self.image_size}: must be at least 0 and 1"

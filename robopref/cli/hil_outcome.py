@@ -89,6 +89,8 @@ def save_again(path: Path, dataset: TrajectoryDataset) -> None:
 
 def told(outcome: EpisodeOutcome) -> str:
     """An episode in one line."""
+    if not outcome.steps:
+        return "the robot stopped before the first step"
     how = "success" if outcome.success else "no success"
     share = 100 * outcome.intervened / outcome.steps
     otherwise = ", against what was seen" if outcome.disagreed else ""
@@ -100,7 +102,7 @@ def numbers(outcome: EpisodeOutcome) -> dict[str, float]:
     return {
         "episode/success": float(outcome.success),
         "episode/steps": float(outcome.steps),
-        "episode/intervention_rate": outcome.intervened / outcome.steps,
+        "episode/intervention_rate": outcome.intervened / max(outcome.steps, 1),
         "episode/takeovers": float(outcome.takeovers),
         "episode/disagreed": float(outcome.disagreed),
     }

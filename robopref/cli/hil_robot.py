@@ -1,6 +1,7 @@
 """Serves a robot to actors, at its own rate, within limits, with a watchdog.
 
-A simulated arm, reached over the same network path as a real one. It does not start without limits.
+A simulated arm (env=), or a real one (arm=) with cameras; both are reached over the same network
+path, and neither starts without limits.
 
 Usage:
   robopref hil robot OPTIONS      serves a robot
@@ -10,6 +11,9 @@ Usage:
 Examples:
   robopref hil robot env=metaworld/drawer-open-v3 limits.low=[-0.5,0.3,0] limits.high=[0.5,1,0.5]
       limits.speed=0.25 limits.step=2 limits.metres_per_action=0.01
+  robopref hil robot arm=franka franka.url=http://nuc:5000 franka.home=[0.5,0,0.3]
+      +camera_sources.wrist=0 +camera_sources.front=4
+      limits.low=[0.35,-0.2,0.05] limits.high=[0.65,0.2,0.4] limits.speed=0.1 limits.step=1 limits.metres_per_action=0.01 rate_hz=10
   robopref hil actor env=metaworld/drawer-open-v3 robot.address=127.0.0.1:50052 operator=keyboard
   robopref hil stop link.address=127.0.0.1:50052
 """
@@ -19,17 +23,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
 
 from robopref.cli.config import run
 from robopref.cli.stopping import stopped_gently
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
+from robopref.hil.arms import ArmEnv
+from robopref.hil.cameras import Camera
+from robopref.hil.franka import FrankaArm, FrankaConfig
 from robopref.hil.link import LinkConfig
 from robopref.hil.remote_robot import emergency_stop
 from robopref.hil.robot import LimitsConfig, RobotServer
 from robopref.processes import one_thread
 
 ADDRESS = "127.0.0.1:50052"
+ARMS = ("franka",)
+HORIZON = 100
+"""Steps of a real arm's episode unless `horizon` says otherwise, as HIL-SERL has it."""
 
 
 @dataclass
@@ -38,10 +52,17 @@ class HilRobotConfig:
 
     env: str = ""
     """Gymnasium id of the simulated arm."""
+    arm: str = ""
+    """A real arm in its place: franka."""
+    franka: FrankaConfig = field(default_factory=FrankaConfig)
+    """Of arm=franka: where its server is, and where an episode begins."""
+    camera_sources: dict[str, str] = field(default_factory=dict)
+    """Cameras of a real arm: name to a device's number, a file or an address, such as
+    +camera_sources.wrist=0."""
     horizon: int = 0
     """Steps of an episode, the environment's own number when 0."""
     cameras: list[str] = field(default_factory=list)
-    """Its cameras, such as [corner2]."""
+    """Cameras of the simulated arm, such as [corner2]."""
     image_size: int = 84
     """Width and height of their images in pixels."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -57,15 +78,15 @@ class HilRobotConfig:
 def robot(config: HilRobotConfig) -> None:
     """Serves the robot until it is told to stop."""
     one_thread()
-    if not config.env:
-        raise InputError("env=: must be given, such as metaworld/drawer-open-v3")
+    if bool(config.env) == bool(config.arm):
+        raise InputError(
+            "env=, arm=: give one of them, such as env=metaworld/drawer-open-v3 or arm=franka"
+        )
     config.limits.check()
-    options = environment_options(config.horizon, config.cameras, config.image_size)
-    env = make_env(config.env, **options)
+    env = _real(config) if config.arm else _simulated(config)
     server = RobotServer(env, config.link, config.limits, config.rate_hz, config.watchdog_s)
-    print(
-        f"{config.env}: at {config.link.address}, {config.rate_hz:g} steps per second", flush=True
-    )
+    name, address = config.env or config.arm, config.link.address
+    print(f"{name}: at {address}, {config.rate_hz:g} steps per second", flush=True)
     with stopped_gently() as told:
         while not told:
             time.sleep(0.05)
@@ -73,6 +94,40 @@ def robot(config: HilRobotConfig) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in server.limiter.counts.items())
     print(f"limits fired: {counts}; stops: {len(server.stops)}")
     env.close()
+
+
+def _simulated(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
+    if config.camera_sources:
+        raise InputError("camera_sources=: are a real arm's; give cameras= of the simulation")
+    return make_env(
+        config.env, **environment_options(config.horizon, config.cameras, config.image_size)
+    )
+
+
+def _real(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
+    if config.arm not in ARMS:
+        raise InputError(f"arm={config.arm}: no such arm; choose from {', '.join(ARMS)}")
+    if config.cameras:
+        raise InputError("cameras=: are a simulation's; give camera_sources= of the real ones")
+    limits, home = config.limits, config.franka.home
+    config.franka.check()
+    bounds = zip(limits.low, home, limits.high, strict=True)
+    if not all(low <= place <= high for low, place, high in bounds):
+        raise InputError(
+            f"franka.home={home}: lies outside the box of limits.low={limits.low} and "
+            f"limits.high={limits.high}"
+        )
+    arm = FrankaArm(config.franka, limits.metres_per_action)
+    cameras: dict[str, Camera] = {}
+    try:
+        for name, source in config.camera_sources.items():
+            cameras[name] = Camera(name, str(source), config.image_size)
+    except InputError:
+        for camera in cameras.values():
+            camera.close()
+        raise
+    horizon = config.horizon or HORIZON
+    return ArmEnv(arm, np.array(home, np.float32), horizon, cameras, config.image_size)
 
 
 def stop(config: HilRobotConfig) -> None:

@@ -184,10 +184,10 @@ class Caller:
             for name, (request, reply) in SERVICES[service].items()
         }
 
-    def call(self, name: str, **values: Any) -> Any:
+    def call(self, name: str, deadline_s: float = DEADLINE_S, **values: Any) -> Any:
         """The reply; raises `grpc.RpcError`."""
         request = self._requests[name](**values)
-        return self._calls[name](request, timeout=DEADLINE_S, metadata=self._metadata)
+        return self._calls[name](request, timeout=deadline_s, metadata=self._metadata)
 
     def close(self) -> None:
         """Ends the connection."""

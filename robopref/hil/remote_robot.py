@@ -19,6 +19,8 @@ from robopref.hil.link import Caller, LinkConfig
 from robopref.hil.messages import ROBOT, decoded, encoded
 
 log = logging.getLogger("robopref.hil")
+RESET_S = 30.0
+"""How long a robot may take to go where an episode begins."""
 PATIENCE_S = 120.0
 """How long a driver waits for a robot's server that does not answer."""
 
@@ -49,6 +51,7 @@ class RemoteRobot(gymnasium.Env[Any, NDArray[np.float32]]):
                 f"robot.address={link.address}: no robot answers ({error.details()}); start "
                 "robopref hil robot first"
             ) from error
+        self.env_args: dict[str, Any] = self.description["env_args"]
         self._size = int(self.description["observation_dim"])
         numbers = Box(-np.inf, np.inf, (self._size,), np.float32)
         self._images: dict[str, list[int]] = self.description["images"]
@@ -73,7 +76,7 @@ class RemoteRobot(gymnasium.Env[Any, NDArray[np.float32]]):
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
-                reply = self._caller.call("Reset", driver=self._driver, seed=drawn)
+                reply = self._caller.call("Reset", RESET_S, driver=self._driver, seed=drawn)
                 break
             except grpc.RpcError as error:
                 away = error.code() in (

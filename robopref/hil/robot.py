@@ -1,7 +1,8 @@
 """A robot behind a network: with limits, a watchdog and an emergency stop.
 
-The server moves at its own rate: a command holds until the next one, as on a real arm, and when
-none has come for the watchdog's time the arm stands still until it is reset. Limits apply to
+The server moves at its own rate: the first command of a control step is carried out when it comes,
+what is there is seen at the step's end, and a command holds until the next one. When none has come
+for the watchdog's time the arm stands still until it is reset. Limits apply to
 whatever is commanded, by policy and person alike, and are counted. Here the arm is a simulated one,
 stepped in real time; the way to it is the same.
 """
@@ -25,11 +26,14 @@ from numpy.typing import NDArray
 
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
+from robopref.hil.arms import ArmEnv, ArmError
 from robopref.hil.link import LinkConfig, listen
 from robopref.hil.messages import ROBOT, SERVICES, decoded, encoded
 
 log = logging.getLogger("robopref.hil")
-EMERGENCY = "emergency stop"
+EMERGENCY, GOING_HOME = "emergency stop", "going home"
+HOME_M, HOME_S = 0.01, 20.0
+"""How near the hand gets to where an episode begins, and how long it may take."""
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Limiter:
     def __init__(self, limits: LimitsConfig, rate_hz: float) -> None:
         limits.check()
         self._limits = limits
+        self.metres_per_action = limits.metres_per_action
         self._farthest = limits.speed / rate_hz / limits.metres_per_action
         self.counts = {"box": 0, "speed": 0, "step": 0}
         self._before: NDArray[np.float32] | None = None
@@ -136,9 +141,11 @@ class RobotServer:
         if hand is None or not isinstance(space, Box):
             raise InputError("env=: this environment does not say where its hand is (entities)")
         self._hand, self._action_dim = hand, space.shape[0]
-        found, _ = env.reset(seed=0)
+        real = env.unwrapped
+        # A real arm does not move because somebody asks what it sees.
+        found = real.begin() if isinstance(real, ArmEnv) else env.reset(seed=0)[0]
         self._description = json.dumps({
-            "env_id": arguments["env_name"],
+            "env_args": arguments,
             "observation_dim": len(flatten(found)),
             "action_dim": self._action_dim,
             "rate_hz": rate_hz,
@@ -152,7 +159,10 @@ class RobotServer:
         self.stops: list[tuple[str, float]] = []
         """Each stop's reason, and how long after the last command it came, in seconds."""
         self._command: NDArray[np.float32] = np.zeros(self._action_dim, np.float32)
-        self._commands, self._done = 0, 0  # how many came, and which the latest tick carried out
+        # How many came, and which of them was carried out, and observed, last.
+        self._commands = self._sent = self._done = 0
+        self._action = self._command
+        self._result: Any = None
         self._heard = time.monotonic()
         self._found: Any = None
         self._state = b""
@@ -176,39 +186,67 @@ class RobotServer:
         self._server.stop(0.5).wait()
 
     def _control(self) -> None:
-        due = time.monotonic()
+        due = time.monotonic() + self._period
         while not self._ending:
-            due = max(due + self._period, time.monotonic())
             with self._lock:
-                if not self.stopped:
-                    self._watch()
-                    if self._commands and not self.stopped:
-                        self._tick()
-                self._lock.notify_all()
-            # The watchdog looks more often than the arm moves.
-            while (left := due - time.monotonic()) > 0.0:
-                time.sleep(min(left, 0.01))
-                with self._lock:
+                acted = self._until(due)
+                if self._commands and not self.stopped:
+                    if not acted:  # the command before holds
+                        self._act()
                     if not self.stopped:
-                        self._watch()
+                        self._observe()
+                self._lock.notify_all()
+            due = max(due + self._period, time.monotonic())
+
+    def _until(self, due: float) -> bool:
+        """Carries out the first command that comes; the watchdog looks more often than that."""
+        acted = False
+        while not self._ending:
+            if not self.stopped:
+                self._watch()
+            if not (self.stopped or acted) and self._commands > self._sent:
+                self._act()
+                acted = True
+            left = due - time.monotonic()
+            if left <= 0.0:
+                break
+            self._lock.wait(min(left, 0.01))
+        return acted
 
     def _watch(self) -> None:
         if time.monotonic() - self._heard > self._watchdog_s:
             self._hold(f"no command for {self._watchdog_s:g} s")
             self._lock.notify_all()
 
-    def _tick(self) -> None:
-        done = self._commands
-        action = self.limiter.allowed(self._command, self._hand_position())
-        self._found, reward, terminated, truncated, info = self._env.step(action)
+    def _act(self) -> None:
+        """The latest command, within the limits."""
+        self._sent = self._commands
+        self._action = self.limiter.allowed(self._command, self._hand_position())
+        try:
+            if isinstance(self._env.unwrapped, ArmEnv):
+                self._env.unwrapped.command(self._action)
+            else:
+                self._result = self._env.step(self._action)
+        except ArmError as error:
+            self._hold(str(error))
+
+    def _observe(self) -> None:
+        """What came of it, at the end of its control step."""
+        try:
+            if isinstance(self._env.unwrapped, ArmEnv):
+                self._result = self._env.unwrapped.observe()
+        except ArmError as error:
+            self._hold(str(error))
+            return
+        self._found, reward, terminated, truncated, info = self._result
         self._state = encoded(
             observation=flatten(self._found),
             **_images(self._found),
-            action=action,
+            action=self._action,
             reward=np.float32(reward),
             flags=np.array([terminated, truncated, bool(info.get("success", False))]),
         )
-        self._done = done
+        self._done = self._sent
         if terminated or truncated:
             self._hold("the episode has ended")
 
@@ -219,6 +257,8 @@ class RobotServer:
             since = time.monotonic() - self._heard
             self.stops.append((reason, since))
             log.info("the arm stands still %.3f s after its last command: %s", since, reason)
+            if isinstance(self._env.unwrapped, ArmEnv):  # a simulated arm stands when not stepped
+                self._env.unwrapped.stop()
         self.stopped = reason
         self._command = np.zeros(self._action_dim, np.float32)
 
@@ -233,7 +273,8 @@ class RobotServer:
 
     def _reset(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
-            if not self.stopped and request.driver != self._driver:
+            driven = not self.stopped and request.driver != self._driver
+            if driven or self.stopped == GOING_HOME:
                 context.abort(
                     grpc.StatusCode.ALREADY_EXISTS, f"{self._driver!r} is driving this robot"
                 )
@@ -243,12 +284,35 @@ class RobotServer:
                     "the emergency stop is on; robopref hil release takes it off",
                 )
             self._lease, self._driver = secrets.token_hex(16), request.driver
-            self._found, _ = self._env.reset(seed=request.seed)
             self.limiter.start()
-            self._commands = self._done = 0
+            try:
+                self._found, _ = self._env.reset(seed=request.seed)
+                if isinstance(self._env.unwrapped, ArmEnv):
+                    self._go_home(self._env.unwrapped)
+            except ArmError as error:
+                self._hold(str(error))
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            self._commands = self._sent = self._done = 0
             self._heard, self.stopped = time.monotonic(), ""
             state = encoded(observation=flatten(self._found), **_images(self._found))
             return SERVICES[ROBOT]["Reset"][1](lease=self._lease, state=state)
+
+    def _go_home(self, arm: ArmEnv) -> None:
+        """Moves the hand to where episodes begin, within the limits; an emergency stop ends it."""
+        self.stopped, end = GOING_HOME, time.monotonic() + HOME_S
+        scale = self.limiter.metres_per_action
+        while (away := arm.home - self._hand_position()) @ away > HOME_M**2:
+            if self.stopped != GOING_HOME or time.monotonic() > end:
+                arm.stop()
+                raise ArmError(f"the hand did not get home ({self.stopped})")
+            move = np.zeros(self._action_dim, np.float32)
+            move[:3] = np.clip(away / scale, -1.0, 1.0)
+            arm.command(self.limiter.allowed(move, self._hand_position()))
+            self._lock.wait_for(lambda: self.stopped != GOING_HOME, self._period)
+            self._found, *_ = arm.observe()
+        arm.stop()
+        self.limiter.start()
+        self._found = arm.begin()
 
     def _step(self, request: Any, context: grpc.ServicerContext) -> Any:
         action = decoded(request.action).get("action", np.zeros(0))
@@ -265,6 +329,7 @@ class RobotServer:
             self._commands += 1
             own = self._commands
             self._command, self._heard = action.astype(np.float32), time.monotonic()
+            self._lock.notify_all()
             while self._done < own and not self.stopped:
                 self._lock.wait(1.0)
             if self._done < own:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+from robopref.cli.hil_outcome import numbers, told
 from robopref.errors import InputError
+from robopref.hil.actor import EpisodeOutcome
 from robopref.hil.link import LinkConfig
 from robopref.hil.operators import Teleoperator
 from robopref.hil.remote_robot import RemoteRobot, emergency_stop
@@ -193,6 +195,12 @@ def test_malformed_actions_are_refused(server: RobotServer) -> None:
 def test_a_robot_that_is_not_there_is_told() -> None:
     with pytest.raises(InputError, match="no robot answers"):
         RemoteRobot(LinkConfig("127.0.0.1:9"), "arm")
+
+
+def test_an_episode_without_a_step_is_told() -> None:
+    nothing = EpisodeOutcome(0, False, 0, 0)
+    assert told(nothing) == "the robot stopped before the first step"
+    assert numbers(nothing)["episode/intervention_rate"] == 0.0
 
 
 def test_a_step_that_was_not_carried_out_is_not_stored(server: RobotServer, tmp_path: Any) -> None:
