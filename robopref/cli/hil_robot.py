@@ -13,7 +13,8 @@ Examples:
       limits.speed=0.25 limits.step=2 limits.metres_per_action=0.01
   robopref hil robot arm=franka franka.url=http://nuc:5000 franka.home=[0.5,0,0.3]
       +camera_sources.wrist=0 +camera_sources.front=4
-      limits.low=[0.35,-0.2,0.05] limits.high=[0.65,0.2,0.4] limits.speed=0.1 limits.step=1 limits.metres_per_action=0.01 rate_hz=10
+      limits.low=[0.35,-0.2,0.05] limits.high=[0.65,0.2,0.4] limits.speed=0.1 limits.step=1
+      limits.metres_per_action=0.01 rate_hz=10
   robopref hil actor env=metaworld/drawer-open-v3 robot.address=127.0.0.1:50052 operator=keyboard
   robopref hil stop link.address=127.0.0.1:50052
 """
