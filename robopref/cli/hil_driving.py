@@ -29,11 +29,12 @@ from robopref.hil.operators import (
     Teleoperator,
 )
 from robopref.hil.remote_robot import RemoteRobot
+from robopref.hil.spacemouse import SpaceMouseOperator
 from robopref.hil.steps import Sizes
 from robopref.rewards.classifier import SuccessClassifier
 from robopref.seeding import numpy_generator
 
-OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "browser")
+OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "spacemouse", "browser")
 STOPPED = "emergency stop: the robot stands still until robopref hil release lets it go on"
 
 
@@ -54,8 +55,8 @@ class DrivingConfig:
     """Folder of a success classifier (robopref train-reward reward=classifier) that says when the
     task is done, in the environment's place; a person's word counts more."""
     operator: str = "none"
-    """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad, or
-    browser (a page for a phone or laptop)."""
+    """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad,
+    spacemouse, or browser (a page for a phone or laptop)."""
     synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
     """How the scripted person behaves."""
     browser: BrowserConfig = field(default_factory=BrowserConfig)
@@ -158,6 +159,9 @@ def chosen_operator(config: DrivingConfig, env: gymnasium.Env[Any, Any]) -> Iter
     elif config.operator == "gamepad":
         with GamepadOperator(sizes(env).action_dim) as gamepad:
             yield gamepad
+    elif config.operator == "spacemouse":
+        with SpaceMouseOperator(sizes(env).action_dim) as spacemouse:
+            yield spacemouse
     elif config.operator == "browser":
         from robopref.hil.browser import BrowserOperator
 

@@ -1,6 +1,6 @@
 """Who corrects the robot: what every device owes, and a scripted person for tests and benchmarks.
 
-Devices are in files of their own: keyboard.py, gamepad.py, browser.py.
+Devices are in files of their own: keyboard.py, gamepad.py, spacemouse.py, browser.py.
 """
 
 from __future__ import annotations

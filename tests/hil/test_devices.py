@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from robopref.hil.gamepad import BACK, CLOSE, FAILURE, LEFT_X, LEFT_Y, SUCCESS, 
 from robopref.hil.keyboard import KeyboardOperator
 from robopref.hil.log import StepLog
 from robopref.hil.operators import Action, BrowserConfig, EmergencyStopError, Teleoperator
+from robopref.hil.spacemouse import SpaceMouseOperator
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPDConfig
 
@@ -110,6 +112,73 @@ def test_a_gamepad_through_pygame(monkeypatch: pytest.MonkeyPatch) -> None:
             gamepad.read()
     finally:
         pygame.quit()
+
+
+class FakeHID:
+    """A SpaceMouse Compact on the bus, by its reports."""
+
+    vendor_id, product_id = 9583, 50741
+    product_string, manufacturer_string, serial_number, release_number = "Compact", "3D", "1", 1
+
+    def __init__(self) -> None:
+        self.reports: list[bytes] = []
+        self.unplugged = False
+
+    def find(self) -> list[FakeHID]:
+        return [self]
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def set_nonblocking(self, nonblocking: bool) -> None:
+        assert nonblocking
+
+    def read(self, size: int) -> bytes:
+        if self.unplugged:
+            raise OSError("Failed to read from HID device: -1")
+        return self.reports.pop(0) if self.reports else b""
+
+    def move(self, x: int, y: int, z: int) -> None:
+        self.reports.append(b"\x01" + np.array([x, y, z], "<i2").tobytes())
+
+    def press(self, *buttons: int) -> None:
+        self.reports.append(bytes([3, sum(1 << button for button in buttons), 0]))
+
+
+def test_a_spacemouse_through_pyspacemouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyspacemouse")
+    monkeypatch.setattr("pyspacemouse.api.Enumeration", lambda: SimpleNamespace(find=list))
+    with pytest.raises(InputError, match="plug it in by USB"):
+        SpaceMouseOperator(4).__enter__()
+    device = FakeHID()
+    monkeypatch.setattr("pyspacemouse.api.Enumeration", lambda: device)
+    with SpaceMouseOperator(4) as mouse:
+        assert mouse.read() is None
+        for _ in range(50):  # reports pile up where nobody reads them
+            device.move(350, 0, 0)
+        device.move(175, -350, 10)  # right, away, and hardly down
+        wait_for(lambda: not device.reports)
+        time.sleep(0.02)
+        np.testing.assert_allclose(mouse.read(), [0.5, 1.0, 0.0, 0.0])  # type: ignore[arg-type]
+        device.move(0, 0, 0)
+        device.press(0)
+        wait_for(lambda: not device.reports)
+        time.sleep(0.02)
+        np.testing.assert_allclose(mouse.read(), [0.0, 0.0, 0.0, 1.0])  # type: ignore[arg-type]
+        device.press(0, 1)
+        wait_for(lambda: not device.reports)
+        time.sleep(0.02)
+        with pytest.raises(EmergencyStopError):
+            mouse.read()
+        device.press()
+        device.move(350, 0, 0)
+        wait_for(lambda: not device.reports)
+        device.unplugged = True
+        time.sleep(0.05)
+        assert mouse.read() is None  # its cable is out: hands off
 
 
 pytest.importorskip("fastapi")
