@@ -1,11 +1,12 @@
 """A person corrects a robot while it learns, beside learning without corrections and cloning.
 
-A scripted person takes over when there is no progress. Ten demonstrations for all; `hil` is RLPD
-with corrections, `rlpd` without, `hgdagger` clones demonstrations and the corrections of its own
-session (Kelly et al. 2019, arXiv 1810.02890), `bc` the demonstrations. Success is the policy's
-own, without corrections. Then actor and learner as two processes at 20 Hz, and under kills.
+A scripted person, who is slow and strays (half the expert's speed, an error of 0.3 that lasts a
+second), gives five demonstrations and takes over when there is no progress. `hil` is RLPD with
+corrections, `rlpd` without, `hgdagger` clones demonstrations and the corrections of its own session
+(Kelly et al. 2019, arXiv 1810.02890), `bc` the demonstrations. Success, in 100 steps, is the
+policy's own, without corrections. Then actor and learner as two processes at 20 Hz, and under kills.
 
-    python benchmarks/hil.py [--quick] [--steps 6000] [--json results/hil.json]
+    python benchmarks/hil.py [--quick] [--steps 8000] [--json results/hil.json]
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ from robopref.data.robomimic import load_dataset
 from robopref.evaluation.statistics import interquartile_mean
 from robopref.hil.log import StepLog
 
-TASKS = ("metaworld/drawer-open-v3", "metaworld/window-close-v3")
-HORIZON, DEMONSTRATIONS, EPISODES = 200, 10, 50
+TASKS = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
+HORIZON, DEMONSTRATIONS, EPISODES = 100, 5, 50
+PERSON = ("synthetic.speed=0.5", "synthetic.drift=0.3")
+RLPD = "learning.updates_per_step=2"
 ARMS: dict[str, tuple[str, ...]] = {
-    "hil": ("operator=synthetic",),
-    "rlpd": ("operator=none",),
+    "hil": ("operator=synthetic", RLPD),
+    "rlpd": ("operator=none", RLPD),
     "hgdagger": (
         "operator=synthetic", "policy=behavior_cloning", "learning.pretraining_updates=2000",
     ),
@@ -65,15 +68,18 @@ class Run:
 
     def demonstrations(self) -> Path:
         """Recorded by `record`."""
-        return self.folder / f"{self.task.split('/')[1]}-{self.seed}.hdf5"
+        name = f"{self.task.split('/')[1]}-{self.seed}"
+        return self.folder / "runs" / "hil-record" / name / "demonstrations.hdf5"
 
     def record(self) -> None:
-        """Ten demonstrations for this seed."""
+        """The person's demonstrations for this seed."""
         if not self.demonstrations().exists():
+            shutil.rmtree(self.demonstrations().parent, ignore_errors=True)
             self._robopref(
-                "collect", f"env={self.task}", f"horizon={HORIZON}", "mix=expert", "workers=1",
-                f"episodes={DEMONSTRATIONS}", f"seed={self.seed}",
-                f"output={self.demonstrations().name}",
+                "hil", "record", f"env={self.task}", f"horizon={HORIZON}", "operator=synthetic",
+                "synthetic.patience=1", "synthetic.delay=0", f"synthetic.hold={HORIZON}", *PERSON,
+                f"episodes={DEMONSTRATIONS}", f"acting.seed={self.seed}",
+                f"name={self.demonstrations().parent.name}",
             )  # fmt: skip
 
     def make(self) -> None:
@@ -82,7 +88,7 @@ class Run:
             return
         shutil.rmtree(self.run_folder, ignore_errors=True)
         common = [
-            f"dataset={self.demonstrations().name}", f"evaluation.episodes={self.episodes}",
+            f"dataset={self.demonstrations()}", f"evaluation.episodes={self.episodes}",
             "device=cpu", f"name={self.run_folder.name}",
         ]  # fmt: skip
         if self.arm == "bc":
@@ -93,7 +99,8 @@ class Run:
         else:
             self._robopref(
                 "hil", "local", f"env={self.task}", f"horizon={HORIZON}", f"steps={self.steps}",
-                f"learning.seed={self.seed}", f"acting.seed={self.seed}", *ARMS[self.arm], *common,
+                f"learning.seed={self.seed}", f"acting.seed={self.seed}", *ARMS[self.arm], *PERSON,
+                *common,
             )  # fmt: skip
         print(f"{self.run_folder.name}: {self.row()['success']:.2f}", flush=True)
 
@@ -103,8 +110,10 @@ class Run:
         if self.arm != "bc":
             lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
             row["rates"] = [json.loads(line)["episode/intervention_rate"] for line in lines]
-            lengths = [json.loads(line)["episode/steps"] for line in lines]
-            row["steps_last_20"] = float(np.mean(lengths[-20:]))
+            episodes = [json.loads(line) for line in lines]
+            row["takeovers"] = sum(each["episode/takeovers"] for each in episodes)
+            good = [each["episode/steps"] for each in episodes if each["episode/success"]]
+            row["steps_to_success"] = float(np.mean(good[-20:])) if good else float("nan")
         return row
 
     def _robopref(self, *arguments: str) -> None:
@@ -187,7 +196,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-hil"))
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=8_000)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     tasks, seeds, steps = options.tasks.split(","), options.seeds, options.steps
@@ -204,9 +213,8 @@ def main() -> None:
         for task in tasks
         for arm in ARMS
     ]
-    for run in runs:
-        run.record()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(Run.record, [run for run in runs if run.arm == "bc"]))
         list(pool.map(Run.make, runs))
     table: list[dict[str, Any]] = []
     headline: dict[str, float] = {}
@@ -227,6 +235,15 @@ def main() -> None:
                 )
                 row["corrected_last_10"] = round(
                     float(np.mean([np.mean(each["rates"][-10:]) for each in own])), 3
+                )
+                row["takeovers"] = round(float(np.mean([each["takeovers"] for each in own])), 1)
+                row["steps_to_success"] = round(
+                    float(np.mean([each["steps_to_success"] for each in own])), 1
+                )
+            else:
+                shown = [load_dataset(run.demonstrations()) for run in runs if run.task == task]
+                row["steps_demonstrated"] = round(
+                    float(np.mean([np.mean(dataset.lengths) for dataset in shown])), 1
                 )
             table.append(row)
             print(row, flush=True)
