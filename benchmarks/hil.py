@@ -4,7 +4,7 @@ A scripted person, who is slow and strays (half the expert's speed, an error of 
 second), gives five demonstrations and takes over when there is no progress. `hil` is RLPD with
 corrections, `rlpd` without, `hgdagger` clones demonstrations and the corrections of its own session
 (Kelly et al. 2019, arXiv 1810.02890), `bc` the demonstrations. Success, in 100 steps, is the
-policy's own, without corrections. Then actor and learner as two processes at 20 Hz, and under kills.
+policy's own, without corrections. Then actor and learner as processes at 20 Hz, and under kills.
 
     python benchmarks/hil.py [--quick] [--steps 8000] [--json results/hil.json]
 """
