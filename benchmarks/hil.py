@@ -148,7 +148,7 @@ class Pair:
     def stored(self) -> int:
         """Steps on the learner's disk."""
         path = self.folder / "runs/hil/arm/steps/robot.steps"
-        return StepLog(path, 39, 4).last if path.exists() else 0
+        return StepLog(path, 39, 4, writes=False).last if path.exists() else 0
 
     def wait_for(self, steps: int) -> None:
         """Until the learner has so many more."""
@@ -179,8 +179,8 @@ class Pair:
         for process in (self.actor, self.learner):
             process.send_signal(signal.SIGTERM)
             process.wait(120)
-        spool = StepLog(self.folder / "runs/hil/robot-actor/robot.steps", 39, 4).all()
-        kept = StepLog(self.folder / "runs/hil/arm/steps/robot.steps", 39, 4).all()
+        spool = StepLog(self.folder / "runs/hil/robot-actor/robot.steps", 39, 4, writes=False).all()
+        kept = StepLog(self.folder / "runs/hil/arm/steps/robot.steps", 39, 4, writes=False).all()
         assert spool is not None
         assert kept is not None
         same = np.array_equal(spool.sequence, kept.sequence)

@@ -145,7 +145,7 @@ class Session:
 
     def stored(self) -> StepLog:
         """The steps on the learner's disk."""
-        return StepLog(self.folder / "runs/hil/arm/steps/robot.steps", *SIZES)
+        return StepLog(self.folder / "runs/hil/arm/steps/robot.steps", *SIZES, writes=False)
 
     def last(self) -> int:
         """How many they are."""
@@ -177,7 +177,9 @@ class Session:
         for name in ("actor", "learner", "robot"):
             self.processes[name].send_signal(signal.SIGTERM)
             self.processes[name].wait(120)
-        spool = StepLog(self.folder / "runs/hil/robot-actor/robot.steps", *SIZES).all()
+        spool = StepLog(
+            self.folder / "runs/hil/robot-actor/robot.steps", *SIZES, writes=False
+        ).all()
         kept = self.stored().all()
         assert spool is not None
         assert kept is not None

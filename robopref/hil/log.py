@@ -8,6 +8,7 @@ file is opened, so a file never holds half a step.
 from __future__ import annotations
 
 import bisect
+import fcntl
 import math
 import os
 import struct
@@ -30,12 +31,25 @@ class StepLog:
     """Steps of one actor on disk, in order and each once. Safe to use from several threads."""
 
     def __init__(
-        self, path: Path, observation_dim: int, action_dim: int, image_shape: tuple[int, ...] = (0,)
+        self,
+        path: Path,
+        observation_dim: int,
+        action_dim: int,
+        image_shape: tuple[int, ...] = (0,),
+        writes: bool = True,
     ) -> None:
         """Opens the file, makes it when missing, and mends its end.
 
+        Args:
+            path: the file.
+            observation_dim: size of a flat observation.
+            action_dim: size of an action.
+            image_shape: (C, H, W) of the images; (0,) without any.
+            writes: False to look at it, as it is now, while somebody else may be writing.
+
         Raises:
-            InputError: if it cannot be written, or holds steps of other sizes.
+            InputError: if it cannot be written, another process writes it, or it holds steps of
+                other sizes.
         """
         self.path = path
         self.sizes = Sizes(observation_dim, action_dim, image_shape)
@@ -46,16 +60,26 @@ class StepLog:
         """Highest version of the weights that any step was taken with."""
         self._frames: list[tuple[int, int]] = []  # (first sequence number, place) of each
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b")  # noqa: SIM115 - open for as long as the log
+            if writes:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a+b" if writes else "rb")  # noqa: SIM115 - as long as the log
+            if writes:  # two who mended its end would cut off each other's steps
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise InputError(
+                f"{path}: another process is writing it; end that one first, or give another name="
+            ) from error
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+            doing = "written" if writes else "read"
+            raise InputError(f"{path}: cannot be {doing} ({error.strerror})") from error
         end = 0
         for steps, place, following in self._scan():
             self._frames.append((int(steps.sequence[0]), place))
             self.last, end = int(steps.sequence[-1]), following
             self.newest_version = max(self.newest_version, int(steps.version.max()))
-        self._file.truncate(end)
+        if writes:
+            self._file.truncate(end)
 
     def append(self, steps: Steps, durable: bool = False) -> int:
         """Adds what is new of these steps.

@@ -82,6 +82,7 @@ def test_images_stay_with_their_steps_when_two_actors_take_turns(tmp_path: Path)
     torch.testing.assert_close(batch.images[:, 0, 0, 0].float(), batch.observations[:, 0])
     torch.testing.assert_close(batch.next_images[:, 0, 0, 0].float(), batch.next_observations[:, 0])
     assert learner.learn()
+    learner.close()
     again = made(tmp_path, looks=True)
     assert again.steps == 12
     with pytest.raises(InputError, match="give both the same cameras= and image_size="):
@@ -96,6 +97,7 @@ def test_a_restart_keeps_steps_policy_and_growing_versions(tmp_path: Path) -> No
     observation = np.array([[0.3, -0.2]], np.float32)
     action, version = learner.policy.act(observation), learner.version
     assert version >= 4
+    learner.close()
     again = made(tmp_path, seed=5)
     assert (again.steps, again.updates) == (20, 6)
     np.testing.assert_array_equal(again.policy.act(observation), action)

@@ -95,9 +95,28 @@ def test_a_kill_in_the_middle_of_a_write_leaves_whole_steps(tmp_path: Path, cut:
     again = StepLog(path, 2, 1)
     assert again.last in (3, 4)
     assert again.append(episode(again.last + 1, 2)) == again.last
-    steps = StepLog(path, 2, 1).all()
+    steps = StepLog(path, 2, 1, writes=False).all()
     assert steps is not None
     np.testing.assert_array_equal(steps.sequence, np.arange(1, len(steps) + 1))
+
+
+def test_whoever_looks_changes_nothing_and_only_one_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.steps"
+    log = StepLog(path, 2, 1)
+    log.append(episode(1))
+    with open(path, "ab") as file:
+        file.write(b"half a frame")  # as while another one is being written
+    size = path.stat().st_size
+    assert StepLog(path, 2, 1, writes=False).last == 5
+    assert path.stat().st_size == size
+    with pytest.raises(InputError, match="another process is writing it"):
+        StepLog(path, 2, 1)
+    with pytest.raises(InputError, match="cannot be read"):
+        StepLog(tmp_path / "none.steps", 2, 1, writes=False)
+    log.close()
+    again = StepLog(path, 2, 1)
+    assert again.last == 5
+    assert path.stat().st_size < size
 
 
 def test_what_follows_a_step(tmp_path: Path) -> None:

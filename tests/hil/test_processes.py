@@ -39,7 +39,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def stored(folder: Path) -> int:
     path = folder / "runs/hil/arm/steps/robot.steps"
-    return StepLog(path, 4, 2).last if path.exists() else 0
+    return StepLog(path, 4, 2, writes=False).last if path.exists() else 0
 
 
 def wait_for(folder: Path, steps: int, seconds: float = 60.0) -> None:
@@ -158,8 +158,8 @@ def test_kills_of_both_lose_and_double_no_step(tmp_path: Path) -> None:
     finally:
         robot.kill()
         learner.kill()
-    spool = StepLog(tmp_path / "runs/hil/robot-actor/robot.steps", 4, 2).all()
-    kept = StepLog(tmp_path / "runs/hil/arm/steps/robot.steps", 4, 2).all()
+    spool = StepLog(tmp_path / "runs/hil/robot-actor/robot.steps", 4, 2, writes=False).all()
+    kept = StepLog(tmp_path / "runs/hil/arm/steps/robot.steps", 4, 2, writes=False).all()
     assert spool is not None
     assert kept is not None
     np.testing.assert_array_equal(kept.sequence, np.arange(1, len(spool) + 1))
