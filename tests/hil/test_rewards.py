@@ -68,6 +68,7 @@ def test_corrections_teach_it_and_every_step_is_paid_anew(tmp_path: Path) -> Non
     first = paid[:16]  # of before there was a reward
     assert first[8:].mean() > first[:8].mean()
     # The steps are on the disk, and what they teach with them.
+    learner.close()
     again = session(tmp_path, SessionReward(SessionRewardConfig(learn_every=2)))
     torch.testing.assert_close(again.replay.rewards[rows], paid)
 
