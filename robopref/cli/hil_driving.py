@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.spaces import Box, Dict
 from gymnasium.vector.utils import create_empty_array
 
-from robopref.data.images import camera_images
+from robopref.data.images import camera_images, named_images
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
@@ -126,9 +125,7 @@ def sizes(env: gymnasium.Env[Any, Any]) -> Sizes:
 def camera_names(env: gymnasium.Env[Any, Any]) -> Sequence[str]:
     """Names of the observations that are images, as `camera_images` puts them side by side."""
     space = env.observation_space
-    if not isinstance(space, Dict):
-        return ()
-    return [name for name in sorted(space) if space[name].dtype == np.uint8]
+    return list(named_images(space.spaces)) if isinstance(space, Dict) else []
 
 
 def judge(config: DrivingConfig) -> Judge | None:

@@ -22,6 +22,12 @@ AT_ONCE = 256
 """Images that go to the device together."""
 
 
+def named_images(observations: Any) -> dict[str, Any]:
+    """Those of named observations that are images (uint8), by name in order; none of a vector."""
+    named = observations if isinstance(observations, Mapping) else {}
+    return {name: named[name] for name in sorted(named) if named[name].dtype == np.uint8}
+
+
 def camera_images(observations: Any) -> NDArray[np.uint8]:
     """The images in named observations, channels first, all cameras side by side.
 
@@ -34,9 +40,7 @@ def camera_images(observations: Any) -> NDArray[np.uint8]:
     Raises:
         InputError: if there is none, or cameras differ in size.
     """
-    names = sorted(observations) if isinstance(observations, Mapping) else []
-    found = {name: np.asarray(observations[name]) for name in names}
-    images = {name: values for name, values in found.items() if values.dtype == np.uint8}
+    images = {name: np.asarray(values) for name, values in named_images(observations).items()}
     if not images:
         raise InputError(
             "images: the observations have none; give the environment cameras= or a dataset that "

@@ -16,8 +16,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
@@ -123,7 +122,7 @@ class BrowserOperator(HandDevice):
             raise EmergencyStopError
         return self._held if self._clock() - self._since < SILENT_S else None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Serves the page, and says where it is.
 
         Raises:
@@ -136,14 +135,8 @@ class BrowserOperator(HandDevice):
         )  # fmt: skip
         scheme, host = "https" if config.certificate else "http", config.address.rpartition(":")[0]
         print(f"drive at {scheme}://{host}:{port}/drive/{self.secret}", flush=True)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Ends the page."""
         self._end()
 

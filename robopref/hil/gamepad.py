@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +46,7 @@ class GamepadOperator(HandDevice):
         self._pressed: set[int] = set()
         self._gripper = 0.0
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Looks for a gamepad.
 
         Raises:
@@ -58,14 +57,8 @@ class GamepadOperator(HandDevice):
             self._pygame.quit()
             raise InputError("operator=gamepad: none is connected; plug one in and start again")
         self._device = self._pygame.joystick.Joystick(0)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Lets it go."""
         self._pygame.quit()
 

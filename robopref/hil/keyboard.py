@@ -8,8 +8,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Mapping
-from types import ModuleType, TracebackType
-from typing import Self
+from types import ModuleType
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class KeyboardOperator(HandDevice):
         self._gripper, self._stop = 0.0, False
         self._termios: ModuleType | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Reads single keys from now on.
 
         Raises:
@@ -56,14 +55,8 @@ class KeyboardOperator(HandDevice):
             raise InputError("operator=keyboard: needs a terminal; start it from one")
         self._termios, self._before = termios, termios.tcgetattr(sys.stdin)
         tty.setcbreak(sys.stdin)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Gives the terminal back."""
         if self._termios is not None:
             with contextlib.suppress(OSError):

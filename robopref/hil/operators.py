@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,30 @@ class HandDevice(Teleoperator):
             )
         self._action_dim = action_dim
         self._verdict: bool | None = None
+
+    @abstractmethod
+    def open(self) -> None:
+        """Takes the device.
+
+        Raises:
+            InputError: if it cannot be had.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets it go."""
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def hand_action(self, move: Any, gripper: float) -> Action:
         """(A,): the first three, `move` (3,), move the hand; the last is the gripper, closing above

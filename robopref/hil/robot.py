@@ -14,7 +14,6 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from robopref.data.images import named_images
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.hil.arms import ArmEnv, ArmError
@@ -141,16 +141,16 @@ class RobotServer:
         if hand is None or not isinstance(space, Box):
             raise InputError("env=: this environment does not say where its hand is (entities)")
         self._hand, self._action_dim = hand, space.shape[0]
-        real = env.unwrapped
+        self._arm = env.unwrapped if isinstance(env.unwrapped, ArmEnv) else None
         # A real arm does not move because somebody asks what it sees.
-        found = real.begin() if isinstance(real, ArmEnv) else env.reset(seed=0)[0]
+        found = self._arm.begin() if self._arm else env.reset(seed=0)[0]
         self._description = json.dumps({
             "env_args": arguments,
             "observation_dim": len(flatten(found)),
             "action_dim": self._action_dim,
             "rate_hz": rate_hz,
             "watchdog_s": watchdog_s,
-            "images": {name: list(image.shape) for name, image in _images(found).items()},
+            "images": {name: list(image.shape) for name, image in named_images(found).items()},
         })  # fmt: skip
         self._lock = threading.Condition()
         self._lease, self._driver = "", ""
@@ -193,7 +193,7 @@ class RobotServer:
                 if self._commands and not self.stopped:
                     if not acted:  # the command before holds
                         self._act()
-                    if not self.stopped:
+                    if self._sent and not self.stopped:  # a reset may have come in between
                         self._observe()
                 self._lock.notify_all()
             due = max(due + self._period, time.monotonic())
@@ -223,8 +223,8 @@ class RobotServer:
         self._sent = self._commands
         self._action = self.limiter.allowed(self._command, self._hand_position())
         try:
-            if isinstance(self._env.unwrapped, ArmEnv):
-                self._env.unwrapped.command(self._action)
+            if self._arm:
+                self._arm.command(self._action)
             else:
                 self._result = self._env.step(self._action)
         except ArmError as error:
@@ -233,15 +233,15 @@ class RobotServer:
     def _observe(self) -> None:
         """What came of it, at the end of its control step."""
         try:
-            if isinstance(self._env.unwrapped, ArmEnv):
-                self._result = self._env.unwrapped.observe()
+            if self._arm:
+                self._result = self._arm.observe()
         except ArmError as error:
             self._hold(str(error))
             return
         self._found, reward, terminated, truncated, info = self._result
         self._state = encoded(
             observation=flatten(self._found),
-            **_images(self._found),
+            **named_images(self._found),
             action=self._action,
             reward=np.float32(reward),
             flags=np.array([terminated, truncated, bool(info.get("success", False))]),
@@ -257,8 +257,8 @@ class RobotServer:
             since = time.monotonic() - self._heard
             self.stops.append((reason, since))
             log.info("the arm stands still %.3f s after its last command: %s", since, reason)
-            if isinstance(self._env.unwrapped, ArmEnv):  # a simulated arm stands when not stepped
-                self._env.unwrapped.stop()
+            if self._arm:  # a simulated one stands when it is not stepped
+                self._arm.stop()
         self.stopped = reason
         self._command = np.zeros(self._action_dim, np.float32)
 
@@ -287,14 +287,14 @@ class RobotServer:
             self.limiter.start()
             try:
                 self._found, _ = self._env.reset(seed=request.seed)
-                if isinstance(self._env.unwrapped, ArmEnv):
-                    self._go_home(self._env.unwrapped)
+                if self._arm:
+                    self._go_home(self._arm)
             except ArmError as error:
                 self._hold(str(error))
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             self._commands = self._sent = self._done = 0
             self._heard, self.stopped = time.monotonic(), ""
-            state = encoded(observation=flatten(self._found), **_images(self._found))
+            state = encoded(observation=flatten(self._found), **named_images(self._found))
             return SERVICES[ROBOT]["Reset"][1](lease=self._lease, state=state)
 
     def _go_home(self, arm: ArmEnv) -> None:
@@ -345,9 +345,3 @@ class RobotServer:
                 self.stopped = "released; reset it"
             self._lock.notify_all()
         return SERVICES[ROBOT]["Stop"][1]()
-
-
-def _images(observation: Any) -> dict[str, NDArray[np.uint8]]:
-    """The pictures of cameras among named observations."""
-    named = observation if isinstance(observation, Mapping) else {}
-    return {name: values for name, values in named.items() if values.dtype == np.uint8}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class SpaceMouseOperator(HandDevice):
         self._lost = False
         self._ending = threading.Event()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Looks for a SpaceMouse.
 
         Raises:
@@ -59,14 +58,8 @@ class SpaceMouseOperator(HandDevice):
             ) from error
         self._thread = threading.Thread(target=self._listen, daemon=True, name="spacemouse")
         self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Lets it go."""
         self._ending.set()
         self._thread.join(1.0)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import AT_ONCE, camera_images, features_file, kept_once
+from robopref.data.images import AT_ONCE, camera_images, features_file, kept_once, named_images
 from robopref.errors import InputError
 from robopref.networks.pretrained import FrozenEncoder
 from robopref.structures import Array
@@ -53,7 +53,7 @@ def as_seen(
     name = getattr(config, "encoder", "")
     if not name or isinstance(dataset, SeenDataset):
         return dataset
-    images = {key: value for key, value in dataset.observations.items() if value.dtype == np.uint8}
+    images = named_images(dataset.observations)
     if not images:
         raise InputError(
             f"reward.encoder={name}: looks at images, and {dataset.source} has none; collect it "
