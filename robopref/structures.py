@@ -223,6 +223,12 @@ class TransitionBatch:
         """Copies `rows`, (B,) int64; faster than `batch[rows]`."""
         return self._each(lambda values: values.index_select(0, rows))
 
+    def copy_(self, other: TransitionBatch) -> None:
+        """Takes over what an equally large batch holds."""
+        for own, values in zip(vars(self).values(), vars(other).values(), strict=True):
+            if own is not None:
+                own.copy_(values)
+
     def to(self, device: torch.device | str) -> TransitionBatch:
         """Copies every tensor to `device`."""
         return self._each(lambda values: values.to(device))

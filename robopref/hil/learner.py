@@ -32,6 +32,7 @@ from robopref.hil.steps import Sizes, Steps
 from robopref.hil.watch import Watch
 from robopref.networks.persistence import model_description
 from robopref.policies.base import Policy
+from robopref.policies.recorded import RecordedUpdates
 from robopref.seeding import torch_generator
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
 from robopref.training.offline import check_metrics
@@ -96,6 +97,7 @@ class SessionLearner:
         self.policy, self.config, self.folder = policy, config, folder
         self._sizes = Sizes(policy.observation_dim, policy.action_dim, policy.image_shape or (0,))
         self._generator = torch_generator(config.seed, "hil", policy.device)
+        self._recorded = RecordedUpdates(policy, self._generator)
         self.replay = ReplayBuffer(
             config.replay_capacity, policy.observation_dim, policy.action_dim, demonstrations,
             policy.device, image_shape=policy.image_shape, see=policy.see,
@@ -265,7 +267,7 @@ class SessionLearner:
         batch = self.replay.sample(
             size, self._generator, self.policy.discount, demonstrations=demonstrations
         )
-        self._metrics.append(self.policy.update(batch, self._generator))
+        self._metrics.append(self._recorded.from_batch(batch))
         self.updates += 1
 
     def publish(self) -> None:

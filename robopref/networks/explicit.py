@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robopref.networks.lanes import Lane
 from robopref.networks.mlp import EnsembleMLP
 from robopref.networks.onednn import MemberPasses, large, relu_backward
 
@@ -38,6 +39,8 @@ class ExplicitMLP:
             (norm.scale, norm.shift) for norm in network.norm_layers
         ]
         self._buffers: dict[tuple[int, int], _Buffers] = {}
+        self.learning = Lane(self._layers[0][0].device)
+        """Where the parameters' gradients are computed; join it before they are read."""
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, members: Tensor | None = None) -> Tensor:
@@ -95,13 +98,14 @@ class ExplicitMLP:
         for number in reversed(range(len(self._layers))):
             weight, bias = self._layers[number]
             below = buffers.activations[number - 1] if number else buffers.inputs
-            if number == len(self._layers) - 1:
-                product = torch.bmm(g[:, learn].transpose(1, 2), below[:, learn])
-                assert weight.grad is not None
-                weight.grad.copy_(product.transpose(1, 2))
-            else:
-                torch.bmm(below[:, learn].transpose(1, 2), g[:, learn], out=weight.grad)
-            torch.sum(g[:, learn], 1, keepdim=True, out=bias.grad)
+            with self.learning.beside():
+                if number == len(self._layers) - 1:
+                    product = torch.bmm(g[:, learn].transpose(1, 2), below[:, learn])
+                    assert weight.grad is not None
+                    weight.grad.copy_(product.transpose(1, 2))
+                else:
+                    torch.bmm(below[:, learn].transpose(1, 2), g[:, learn], out=weight.grad)
+                torch.sum(g[:, learn], 1, keepdim=True, out=bias.grad)
             if not number:
                 break
             into = buffers.gradients[number - 1][:, :rows]
@@ -126,6 +130,7 @@ class ExplicitMLP:
         buffers, rows = self._last, g.shape[1]
         scale, shift = self._norms[number]
         normal, mean, rstd = (values[:, :rows] for values in buffers.norms[number])
+        # Done before `g` changes.
         torch.sum(g[:, learn], 1, keepdim=True, out=shift.grad)
         torch.sum(g[:, learn] * normal[:, learn], 1, keepdim=True, out=scale.grad)
         before = buffers.outputs[number][:, :rows]
@@ -147,6 +152,15 @@ class Workspace:
         if name not in self._flat or len(self._flat[name]) < size:
             self._flat[name] = like.new_empty(size)
         return self._flat[name][:size].view(shape)
+
+
+def workspaces_in_turn(count: int, device: torch.device) -> list[Workspace]:
+    """A workspace for each of `count` networks that take turns: one for all, but for a GPU, where
+    they may run side by side.
+    """
+    if device.type == "cpu":
+        return [Workspace()] * count
+    return [Workspace() for _ in range(count)]
 
 
 class _Buffers:

@@ -39,6 +39,8 @@ class Policy(nn.Module, ABC, Generic[Batch_contra]):
 
     name: ClassVar[str]
     """Key in the registry and in saved files."""
+    recordable: ClassVar[bool] = False
+    """Whether `update` never waits for a GPU, and can be recorded there (`policies.recorded`)."""
     image_shape: tuple[int, int, int] | None = None
     """(C, H, W) of the images that it looks at beside the observations; None for none."""
 

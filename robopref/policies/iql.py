@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from robopref.errors import InputError
-from robopref.networks.explicit import ExplicitMLP, Workspace
+from robopref.networks.explicit import ExplicitMLP, workspaces_in_turn
 from robopref.networks.flat import FlatParameters
+from robopref.networks.lanes import Lane
 from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.gaussian import GaussianPolicy
 from robopref.policies.gradients import (
@@ -70,6 +71,7 @@ class IQL(GaussianPolicy[TransitionBatch]):
     """The learner and its policy."""
 
     name = "iql"
+    recordable = True
     config: IQLConfig
 
     def __init__(self, config: IQLConfig, observation_dim: int, action_dim: int) -> None:
@@ -94,16 +96,20 @@ class IQL(GaussianPolicy[TransitionBatch]):
         states = self.standardizer(torch.cat([batch.observations, batch.next_observations]))
         pairs = torch.cat([states[:size], batch.actions], dim=-1)
         # The smaller of two target critics curbs overestimation, as in the published code.
-        target_q = learner.target_critic.forward(pairs).squeeze(-1).amin(0)
+        with learner.lanes[0].beside():
+            target_q = learner.target_critic.forward(pairs).squeeze(-1).amin(0)
         v, next_v = learner.value.forward(states)[0].squeeze(-1).split(size)
+        learner.lanes[0].join()
         advantages = target_q - v
-        value_loss, gradient = expectile_gradient(advantages, config.expectile)
-        learner.value.backward(gradient[None, :, None])
+        with learner.lanes[0].beside():
+            value_loss, gradient = expectile_gradient(advantages, config.expectile)
+            learner.value.backward(gradient[None, :, None])
 
-        targets = td_target(batch.rewards, config.discount, batch.terminated, next_v)
-        values = learner.critic.forward(pairs).squeeze(-1)
-        q_loss, gradients = critic_gradient(values, targets)
-        learner.critic.backward(gradients.unsqueeze(-1))
+        with learner.lanes[1].beside():
+            targets = td_target(batch.rewards, config.discount, batch.terminated, next_v)
+            values = learner.critic.forward(pairs).squeeze(-1)
+            q_loss, gradients = critic_gradient(values, targets)
+            learner.critic.backward(gradients.unsqueeze(-1))
         to_observations = None
         if batch.observations.requires_grad:
             to_observations = learner.critic.input_gradients(*self._observed(size))
@@ -149,22 +155,30 @@ class _Learner:
         self.flat = FlatParameters([*critic, *actor, *policy.value.parameters()])
         self._target = FlatParameters(policy.target_critic.parameters(), learning=False)
         self._average = FlatParameters(policy.averaged_actor.parameters(), learning=False)
+        device = self.flat.values.device
+        self.lanes = Lane(device), Lane(device)
         self.optimizer = torch.optim.Adam(
-            [self.flat.values], lr=policy.config.learning_rate, fused=True
+            [self.flat.values],
+            lr=policy.config.learning_rate,
+            fused=True,
+            capturable=self.flat.values.is_cuda,
         )
         if former:
             self.optimizer.load_state_dict(former.optimizer.state_dict())
-        workspace = Workspace()  # each network is done before the next one starts
-        self.value = ExplicitMLP(policy.value, workspace)
-        self.critic = ExplicitMLP(policy.critic, workspace)
-        self.target_critic = ExplicitMLP(policy.target_critic, workspace)
-        self.actor = ExplicitMLP(policy.actor.trunk, workspace)
+        # On a CPU each network is done before the next one starts.
+        workspaces = workspaces_in_turn(4, device)
+        self.value = ExplicitMLP(policy.value, workspaces[0])
+        self.critic = ExplicitMLP(policy.critic, workspaces[1])
+        self.target_critic = ExplicitMLP(policy.target_critic, workspaces[2])
+        self.actor = ExplicitMLP(policy.actor.trunk, workspaces[3])
         gradient = policy.actor.log_std.grad
         assert gradient is not None  # `FlatParameters` made it
         self.log_std_gradient = gradient
 
     def step(self, config: IQLConfig) -> None:
         """Moves the networks along their gradients, and what follows them."""
+        for lane in (*self.lanes, *(net.learning for net in (self.value, self.critic, self.actor))):
+            lane.join()
         self.optimizer.step()
         start, end = len(self._target), len(self._target) + len(self._average)
         self._target.move_towards(self.flat.values[:start], config.target_update_rate)

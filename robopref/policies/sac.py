@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from robopref.errors import InputError
 from robopref.networks.actor_critic import SquashedGaussianActor
-from robopref.networks.explicit import ExplicitMLP, Workspace
+from robopref.networks.explicit import ExplicitMLP, Workspace, workspaces_in_turn
 from robopref.networks.flat import FlatParameters
+from robopref.networks.lanes import Lane
 from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.base import Policy
 from robopref.policies.gradients import (
@@ -80,6 +81,7 @@ class SAC(Policy[TransitionBatch]):
     """The learner and its policy."""
 
     name = "sac"
+    recordable = True
     config: SACConfig
 
     def __init__(self, config: SACConfig, observation_dim: int, action_dim: int) -> None:
@@ -143,14 +145,16 @@ class SAC(Policy[TransitionBatch]):
         temperature = self.log_temperature.exp()
         drawn = self._draw(states if with_actor else following, generator)
 
-        next_values = self._next_values(following, drawn, temperature, generator)
-        targets = td_target(batch.rewards, config.discount, batch.terminated, next_values)
+        with learner.lane.beside():
+            next_values = self._next_values(following, drawn, temperature, generator)
+            targets = td_target(batch.rewards, config.discount, batch.terminated, next_values)
         # The data's actions and, where the actor learns too, its own go through the critics at
         # once; critics learn from the first alone.
         pairs = torch.cat([now, batch.actions], dim=-1)
         if with_actor:
             pairs = torch.cat([pairs, torch.cat([now, drawn.actions[:size]], dim=-1)])
         values = learner.critic.forward(pairs).squeeze(-1)
+        learner.lane.join()
         q_loss, gradients = critic_gradient(values[:, :size], targets)
         if with_actor:
             own = self._own_value_gradients(values[:, size:])
@@ -206,16 +210,18 @@ class SAC(Policy[TransitionBatch]):
             slice(size, None), slice(self.observation_dim, None)
         )
         own = SquashedActions(*(part[:size] for part in drawn))
+        with learner.lane.beside():
+            entropy = -own.log_probs.mean()
+            # Of `temperature_loss`, which is linear in the log temperature.
+            learner.log_temperature_gradient.copy_(
+                entropy - self.config.entropy_per_action * self.action_dim
+            )
+            value = values.mean(0) if self.config.actor_reads_mean else values.amin(0)
+            loss = soft_actor_loss(value, own.log_probs, temperature)
         gradients = soft_actor_gradients(own, action_gradients, temperature)
         learner.actor.backward(gradients.unsqueeze(0))
-        entropy = -own.log_probs.mean()
-        # Of `temperature_loss`, which is linear in the log temperature.
-        learner.log_temperature_gradient.copy_(
-            entropy - self.config.entropy_per_action * self.action_dim
-        )
-        value = values.mean(0) if self.config.actor_reads_mean else values.amin(0)
         return {
-            "actor_loss": soft_actor_loss(value, own.log_probs, temperature),
+            "actor_loss": loss,
             "entropy": entropy,
             "temperature": temperature,
         }
@@ -235,16 +241,20 @@ class _Learner:
         self.critics = FlatParameters(policy.critic.parameters())
         self._actor_side = FlatParameters([*policy.actor.parameters(), policy.log_temperature])
         self._target = FlatParameters(policy.target_critic.parameters(), learning=False)
+        device = self.critics.values.device
+        self.lane = Lane(device)
         self.optimizer = torch.optim.Adam(
             [self.critics.values, self._actor_side.values],
             lr=policy.config.learning_rate,
             fused=True,
+            capturable=self.critics.values.is_cuda,
         )
         if former:
             self.optimizer.load_state_dict(former.optimizer.state_dict())
-        workspace = Workspace()  # the targets are computed before the critics' passes
-        self.target_critic = ExplicitMLP(policy.target_critic, workspace)
-        self.critic = ExplicitMLP(policy.critic, workspace)
+        # The targets are computed before the critics' passes.
+        workspaces = workspaces_in_turn(2, device)
+        self.target_critic = ExplicitMLP(policy.target_critic, workspaces[0])
+        self.critic = ExplicitMLP(policy.critic, workspaces[1])
         self.actor = ExplicitMLP(policy.actor.trunk, Workspace())
         gradient = policy.log_temperature.grad
         assert gradient is not None  # `FlatParameters` made it
@@ -252,6 +262,8 @@ class _Learner:
 
     def step(self, config: SACConfig, with_actor: bool) -> None:
         """Moves the networks along their gradients, and the targets after the critics."""
+        for lane in (self.lane, self.critic.learning, self.actor.learning):
+            lane.join()
         actor_side = self._actor_side
         # The optimizer leaves parameters without gradient as they are.
         actor_side.values.grad = actor_side.gradients if with_actor else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robopref.errors import InputError
 from robopref.policies.base import BatchSource, Policy
+from robopref.policies.recorded import RecordedUpdates
 from robopref.seeding import torch_generator
 from robopref.structures import TransitionBatch
 from robopref.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -81,12 +82,14 @@ def train_offline(
     }
     folder = run_dir / "checkpoints"
     step = restore_checkpoint(folder, policy, generator, settings)
+    updates = RecordedUpdates(policy, generator)
+    size = config.batch_size * policy.batches_per_update
     with MetricsLogger(run_dir, step) as logger:
         metrics = logger.last
         while step < config.updates:
             count = min(config.log_every, config.updates - step)
             start = time.monotonic()
-            metrics = _train(policy, batches, generator, config.batch_size, count)
+            metrics = _train(updates, batches, size, count)
             step += count
             check_metrics(metrics, step, count)
             metrics["updates_per_second"] = count / (time.monotonic() - start)
@@ -98,14 +101,13 @@ def train_offline(
 
 
 def _train(
-    policy: Policy, batches: BatchSource, generator: torch.Generator, batch_size: int, count: int
+    updates: RecordedUpdates, batches: BatchSource, size: int, count: int
 ) -> dict[str, float]:
     """Makes `count` updates and returns the mean of their metrics."""
     history: list[Tensor] = []
     names: list[str] = []
-    size = batch_size * policy.batches_per_update
     for _ in range(count):
-        update = policy.update(batches.draw(size, generator), generator)
+        update = updates.from_source(batches, size)
         names = list(update)
         history.append(torch.stack(list(update.values())))
     means = torch.stack(history).double().mean(0).tolist()

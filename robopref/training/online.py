@@ -26,6 +26,7 @@ from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.policies.base import Policy
+from robopref.policies.recorded import RecordedUpdates
 from robopref.seeding import torch_generator
 from robopref.training.checkpoint import Companion, restore_checkpoint, save_checkpoint
 from robopref.training.evaluated import (
@@ -230,6 +231,7 @@ class _Learner:
         self.generator = torch_generator(config.seed, "online", policy.device)
         self._random_steps = 0 if config.pretraining_updates else config.random_steps
         self._discount = policy.discount
+        self._recorded = RecordedUpdates(policy, self.generator)
         self._updates: list[dict[str, Tensor]] = []
         self._episodes: list[dict[str, float]] = []
         self._since = time.monotonic()
@@ -280,7 +282,7 @@ class _Learner:
         batch = self.replay.sample(
             size, self.generator, self._discount, self.config.n_step, demonstrations
         )
-        self._updates.append(self.policy.update(batch, self.generator))
+        self._updates.append(self._recorded.from_batch(batch))
 
     def note(self, outcome: dict[str, float]) -> None:
         """Remembers what came of an episode."""

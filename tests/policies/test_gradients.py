@@ -51,6 +51,7 @@ def test_critic() -> None:
 
 @pytest.mark.parametrize("log_std", [0.3, -7.0, 4.0], ids=["inside", "below", "above"])
 def test_weighted_regression(log_std: float) -> None:
+    torch.manual_seed(0)
     actor = GaussianActor(5, [8], 3)
     torch.nn.init.constant_(actor.log_std, log_std)
     observations, actions, weights = normal(9, 5), normal(9, 3, seed=1), normal(9, seed=2).exp()
