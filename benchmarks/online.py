@@ -207,7 +207,7 @@ def tabulate(runs: Sequence[Run]) -> tuple[list[dict[str, object]], dict[str, fl
 COLOURS = {
     "sac": "#1f5fbf", "alone": "#1f5fbf", "sb3": "#999999", "learned": "#c0392b",
     "disagreement": "#e08e2b", "heron": "#16a085", "rlpd": "#2a8f4f", "reset": "#8e44ad",
-    "offline_to_online": "#2a8f4f",
+    "offline_to_online": "#e67e22",
 }  # fmt: skip
 NAMES = {
     "sac": "SAC", "alone": "SAC", "sb3": "stable-baselines3's SAC", "learned": "SAC, 500 answers",
