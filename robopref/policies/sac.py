@@ -30,6 +30,7 @@ from robopref.policies.gradients import (
     soft_actor_gradients,
     squashed_actions,
 )
+from robopref.policies.gripper import GripperConfig, GripperCritic, GripperLearner
 from robopref.policies.losses import soft_actor_loss, soft_value, td_target
 from robopref.structures import TransitionBatch
 
@@ -59,8 +60,12 @@ class SACConfig:
     critic_steps: int = 1
     """Steps of the critics per update, each on its own part of the batch; the last one moves actor
     and temperature too."""
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+    """Commands of the gripper, if it has a critic of its own."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.gripper, dict):  # from a saved policy
+            self.gripper = GripperConfig(**self.gripper)
         self.hidden = list(self.hidden)
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(f"sac.hidden: needs positive widths, found {self.hidden}")
@@ -86,9 +91,19 @@ class SAC(Policy[TransitionBatch]):
 
     def __init__(self, config: SACConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
-        self.actor = SquashedGaussianActor(observation_dim, config.hidden, action_dim, False)
+        self.gripper: GripperCritic | None = None
+        self._moves = action_dim
+        """Dimensions of the action that the actor chooses."""
+        if config.gripper.commands:
+            if action_dim < 2:
+                raise InputError("gripper.commands: the action has no dimension beside the gripper")
+            self.gripper = GripperCritic(
+                config.gripper, observation_dim, config.hidden, config.layer_norm
+            )
+            self._moves -= 1
+        self.actor = SquashedGaussianActor(observation_dim, config.hidden, self._moves, False)
         self.critic = EnsembleMLP(
-            config.critics, observation_dim + action_dim, config.hidden, 1, config.layer_norm
+            config.critics, observation_dim + self._moves, config.hidden, 1, config.layer_norm
         )
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
@@ -96,18 +111,20 @@ class SAC(Policy[TransitionBatch]):
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam over critics, actor and temperature."""
+        """Adam over critics, actor, temperature, and the gripper's critic."""
         return self._learner.optimizer
 
     def mean_actions(self, observations: Tensor) -> Tensor:
         """(B, D) standardised observations to (B, A)."""
-        actions: Tensor = self.actor(observations)
-        return actions
+        return self._with_gripper(observations, self.actor(observations))
 
     def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
         """(B, D) standardised observations to (B, A) random actions."""
-        actions: Tensor = self.actor.sample(observations, generator)[0]
-        return actions
+        return self._with_gripper(observations, self.actor.sample(observations, generator)[0])
+
+    def _with_gripper(self, observations: Tensor, moves: Tensor) -> Tensor:
+        # The command is the best one also where moves are drawn, as in HIL-SERL's code.
+        return torch.cat([moves, self.gripper(observations)], -1) if self.gripper else moves
 
     @property
     def batches_per_update(self) -> int:
@@ -142,6 +159,10 @@ class SAC(Policy[TransitionBatch]):
         config, learner, size = self.config, self._learner, len(batch)
         states = self.standardizer(torch.cat([batch.observations, batch.next_observations]))
         now, following = states.split(size)
+        gripper_loss = (
+            learner.gripper.learn(states, batch, config.discount) if learner.gripper else None
+        )
+        moves = batch.actions[:, : self._moves]
         temperature = self.log_temperature.exp()
         drawn = self._draw(states if with_actor else following, generator)
 
@@ -150,7 +171,7 @@ class SAC(Policy[TransitionBatch]):
             targets = td_target(batch.rewards, config.discount, batch.terminated, next_values)
         # The data's actions and, where the actor learns too, its own go through the critics at
         # once; critics learn from the first alone.
-        pairs = torch.cat([now, batch.actions], dim=-1)
+        pairs = torch.cat([now, moves], dim=-1)
         if with_actor:
             pairs = torch.cat([pairs, torch.cat([now, drawn.actions[:size]], dim=-1)])
         values = learner.critic.forward(pairs).squeeze(-1)
@@ -165,6 +186,8 @@ class SAC(Policy[TransitionBatch]):
             gradient = learner.critic.input_gradients(*observed)
             torch.mul(gradient, self.standardizer.scale, out=to_observations)
         metrics = {"critic_loss": q_loss, "value": values[:, :size].mean()}
+        if gripper_loss is not None:
+            metrics["gripper_loss"] = gripper_loss
         if with_actor:
             metrics |= self._actor_gradients(drawn, values[:, size:], temperature)
         learner.step(config, with_actor)
@@ -172,7 +195,7 @@ class SAC(Policy[TransitionBatch]):
 
     def _draw(self, states: Tensor, generator: torch.Generator | None) -> SquashedActions:
         outputs = self._learner.actor.forward(states)[0]
-        shape = (len(states), self.action_dim)
+        shape = (len(states), self._moves)
         return squashed_actions(
             outputs, torch.randn(shape, generator=generator, device=states.device)
         )
@@ -243,8 +266,12 @@ class _Learner:
         self._target = FlatParameters(policy.target_critic.parameters(), learning=False)
         device = self.critics.values.device
         self.lane = Lane(device)
+        self.gripper = GripperLearner(policy.gripper) if policy.gripper else None
+        learned = [self.critics.values, self._actor_side.values]
+        if self.gripper:
+            learned.append(self.gripper.flat.values)
         self.optimizer = torch.optim.Adam(
-            [self.critics.values, self._actor_side.values],
+            learned,
             lr=policy.config.learning_rate,
             fused=True,
             capturable=self.critics.values.is_cuda,
@@ -264,8 +291,12 @@ class _Learner:
         """Moves the networks along their gradients, and the targets after the critics."""
         for lane in (self.lane, self.critic.learning, self.actor.learning):
             lane.join()
+        if self.gripper:
+            self.gripper.values.learning.join()
         actor_side = self._actor_side
         # The optimizer leaves parameters without gradient as they are.
         actor_side.values.grad = actor_side.gradients if with_actor else None
         self.optimizer.step()
         self._target.move_towards(self.critics.values, config.target_update_rate)
+        if self.gripper:
+            self.gripper.follow(config.target_update_rate)

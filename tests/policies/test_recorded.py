@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robopref.policies.base import Policy
+from robopref.policies.gripper import GripperConfig
 from robopref.policies.iql import IQLConfig
 from robopref.policies.recorded import RecordedUpdates
 from robopref.policies.registry import make_policy
@@ -22,6 +23,7 @@ CONFIGS = [
     IQLConfig(hidden=[64, 64]),
     SACConfig(hidden=[64, 64]),
     RLPDConfig(hidden=[64, 64], critics=5),
+    SACConfig(hidden=[64, 64], gripper=GripperConfig([-1, 0, 1])),
 ]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -41,7 +43,7 @@ def parameters(policy: Policy) -> Tensor:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize("config", CONFIGS, ids=["iql", "sac", "rlpd", "gripper"])
 @pytest.mark.parametrize("drawn", [True, False], ids=["source", "batch"])
 def test_gives_what_plain_updates_give(config: object, device: str, drawn: bool) -> None:
     data, found = transitions(device), []
@@ -76,7 +78,7 @@ def test_a_copy_of_a_policy_in_use_learns_too(device: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize("config", CONFIGS, ids=["iql", "sac", "rlpd", "gripper"])
 def test_resumes_on_a_gpu(config: object, tmp_path: Path) -> None:
     data = transitions("cuda")
 
