@@ -84,13 +84,16 @@ class ReplayBuffer:
         """Whether a person has chosen any step."""
         self.written = 0
         """Rows written so far, those overwritten included."""
+        # Kept as steps come: to look through a million rows takes a millisecond.
+        self._steps = 0
+        self._demonstrated: Tensor | None = None
         self.demonstration_rows = torch.zeros(0, dtype=torch.int64, device=device)
         if demonstrations is not None:
             self._keep(demonstrations)
 
     def __len__(self) -> int:
         """Steps of the robot's own that can be drawn."""
-        return int(self.valid[self.first :].sum())
+        return self._steps
 
     @property
     def position(self) -> int:
@@ -133,15 +136,19 @@ class ReplayBuffer:
         self.terminated[row] = terminated
         self.success[row] = success
         self.intervened[row] = intervened
-        self.corrected |= intervened
+        if intervened:
+            self.corrected, self._demonstrated = True, None
         self.valid[row] = True
+        self._steps += 1
 
     @property
     def demonstrated(self) -> Tensor:
         """(P,): rows of the demonstrations, and of the robot's own steps that a person chose."""
-        own = self.valid & self.intervened
-        own[: self.first] = False
-        return torch.cat([self.demonstration_rows, own.nonzero()[:, 0]])
+        if self._demonstrated is None:
+            used = slice(self.first, self._end)
+            own = (self.valid[used] & self.intervened[used]).nonzero()[:, 0] + self.first
+            self._demonstrated = torch.cat([self.demonstration_rows, own])
+        return self._demonstrated
 
     def sample(
         self,
@@ -170,7 +177,7 @@ class ReplayBuffer:
         """
         prior = round(demonstrations * batch_size)
         rows = self.demonstrated if prior and self.corrected else self.demonstration_rows
-        if (prior and not len(rows)) or (prior < batch_size and not self.valid[self.first :].any()):
+        if (prior and not len(rows)) or (prior < batch_size and not self._steps):
             raise InputError("replay: nothing to draw from yet; add steps or demonstrations first")
         device = self.valid.device
         parts: list[Tensor] = []
@@ -230,6 +237,8 @@ class ReplayBuffer:
                 getattr(self, name)[self.first : self.first + len(tensors[name])] = tensors[name]
             self.written = int(tensors["written"])
             self.corrected = bool(self.intervened.any())
+            self._steps = int(self.valid[self.first :].sum())
+            self._demonstrated = None
         except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
             raise InputError(f"{path}: damaged ({error}); remove this checkpoint") from error
 
@@ -278,6 +287,8 @@ class ReplayBuffer:
         self.observations[self.position] = torch.as_tensor(observation, dtype=torch.float32)
         if self.images is not None:
             self.images[self.position] = torch.as_tensor(images)
+        if self.written > self.capacity and self.valid[self.position]:
+            self._steps, self._demonstrated = self._steps - 1, None
         self.valid[self.position] = False
 
     def _rows_after(self, rows: Tensor) -> Tensor:

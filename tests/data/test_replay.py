@@ -48,6 +48,29 @@ def demonstrations(episodes: int = 2, steps: int = 3) -> TrajectoryDataset:
     )
 
 
+@pytest.mark.parametrize("capacity", [2, 7, 30, 500])
+def test_knows_its_steps_and_those_of_people(capacity: int, tmp_path: Path) -> None:
+    buffer = ReplayBuffer(capacity, 2, 1, demonstrations())
+    rng = np.random.default_rng(0)
+    for episode in range(30):
+        buffer.add_reset(observation(episode, 0))
+        for step in range(int(rng.integers(0, 8))):
+            following, by_hand = observation(episode, step + 1), bool(rng.random() < 0.3)
+            buffer.add_step(np.zeros(1), 0.0, following, False, intervened=by_hand)
+            own = buffer.valid.clone()
+            own[: buffer.first] = False
+            assert len(buffer) == own.sum()
+            theirs = (own & buffer.intervened).nonzero()[:, 0]
+            assert buffer.demonstrated.tolist() == [
+                *buffer.demonstration_rows.tolist(), *theirs.tolist()
+            ]  # fmt: skip
+    buffer.save(tmp_path)
+    other = ReplayBuffer(capacity, 2, 1, demonstrations())
+    other.load(tmp_path)
+    assert len(other) == len(buffer)
+    assert other.demonstrated.tolist() == buffer.demonstrated.tolist()
+
+
 @pytest.mark.parametrize("capacity", [7, 11, 30, 100])
 def test_next_observations_are_of_the_same_episode(capacity: int) -> None:
     """Time limits, cut inserts and the write position: no step reaches across any of them."""

@@ -28,7 +28,9 @@ HOME = np.array([0.5, 0.0, 0.3], np.float32)
 LIMITS = LimitsConfig(
     [0.4, -0.1, 0.2], [0.6, 0.1, 0.4], speed=0.5, step=2.0, metres_per_action=0.02
 )
-RATE_HZ, WATCHDOG_S = 50.0, 0.3
+RATE_HZ, WATCHDOG_S = 50.0, 1.0
+ANSWER_S = 0.9
+"""Long enough for a busy machine, and shorter than a server's silence here."""
 
 
 class FakeFranka(http.server.ThreadingHTTPServer):
@@ -87,7 +89,7 @@ def franka() -> Iterator[FakeFranka]:
 
 @pytest.fixture
 def server(franka: FakeFranka) -> Iterator[RobotServer]:
-    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist()), LIMITS.metres_per_action)
+    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.metres_per_action)
     env = ArmEnv(arm, HOME, 1000, {}, 16)
     served = RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, RATE_HZ, WATCHDOG_S)
     yield served
@@ -231,7 +233,7 @@ def test_a_camera_gives_its_newest_picture_and_says_when_it_is_old(video: Path) 
 
 
 def test_a_frozen_camera_stops_the_arm(franka: FakeFranka, video: Path) -> None:
-    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist()), LIMITS.metres_per_action)
+    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.metres_per_action)
     camera = Camera("wrist", str(video), 16, old_s=1.5)
     env = ArmEnv(arm, HOME, 1000, {"wrist": camera}, 16)
     served = RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, RATE_HZ, WATCHDOG_S)
