@@ -6,7 +6,7 @@ every weight and bias, which costs more than the arithmetic where networks are s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,3 +49,24 @@ class FlatParameters:
     def move_towards(self, leader: Tensor, rate: float) -> None:
         """Moves the values by `rate` of the way to those of `leader`, laid out alike."""
         self.values.lerp_(leader, rate)
+
+
+def flat_adam(
+    parts: Sequence[FlatParameters], learning_rate: float, former: torch.optim.Optimizer | None
+) -> torch.optim.Optimizer:
+    """Adam over flat parameters.
+
+    Args:
+        parts: on one device.
+        learning_rate: of all of them.
+        former: Adam over the same parts, whose state it takes over, from whatever device.
+    """
+    on_gpu = parts[0].values.is_cuda
+    values = [part.values for part in parts]
+    optimizer = torch.optim.Adam(values, lr=learning_rate, fused=True, capturable=on_gpu)
+    if former:
+        state = former.state_dict()
+        for group in state["param_groups"]:
+            group["capturable"] = on_gpu
+        optimizer.load_state_dict(state)
+    return optimizer

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from robopref.errors import InputError
 from robopref.networks.explicit import ExplicitMLP, workspaces_in_turn
-from robopref.networks.flat import FlatParameters
+from robopref.networks.flat import FlatParameters, flat_adam
 from robopref.networks.lanes import Lane
 from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.gaussian import GaussianPolicy
@@ -157,14 +157,9 @@ class _Learner:
         self._average = FlatParameters(policy.averaged_actor.parameters(), learning=False)
         device = self.flat.values.device
         self.lanes = Lane(device), Lane(device)
-        self.optimizer = torch.optim.Adam(
-            [self.flat.values],
-            lr=policy.config.learning_rate,
-            fused=True,
-            capturable=self.flat.values.is_cuda,
+        self.optimizer: torch.optim.Optimizer = flat_adam(
+            [self.flat], policy.config.learning_rate, former.optimizer if former else None
         )
-        if former:
-            self.optimizer.load_state_dict(former.optimizer.state_dict())
         # On a CPU each network is done before the next one starts.
         workspaces = workspaces_in_turn(4, device)
         self.value = ExplicitMLP(policy.value, workspaces[0])
@@ -177,7 +172,8 @@ class _Learner:
 
     def step(self, config: IQLConfig) -> None:
         """Moves the networks along their gradients, and what follows them."""
-        for lane in (*self.lanes, *(net.learning for net in (self.value, self.critic, self.actor))):
+        networks = self.value, self.critic, self.actor
+        for lane in (*self.lanes, *(network.learning for network in networks)):
             lane.join()
         self.optimizer.step()
         start, end = len(self._target), len(self._target) + len(self._average)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from robopref.errors import InputError
 from robopref.networks.actor_critic import SquashedGaussianActor
 from robopref.networks.explicit import ExplicitMLP, Workspace, workspaces_in_turn
-from robopref.networks.flat import FlatParameters
+from robopref.networks.flat import FlatParameters, flat_adam
 from robopref.networks.lanes import Lane
 from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.base import Policy
@@ -267,17 +267,10 @@ class _Learner:
         device = self.critics.values.device
         self.lane = Lane(device)
         self.gripper = GripperLearner(policy.gripper) if policy.gripper else None
-        learned = [self.critics.values, self._actor_side.values]
-        if self.gripper:
-            learned.append(self.gripper.flat.values)
-        self.optimizer = torch.optim.Adam(
-            learned,
-            lr=policy.config.learning_rate,
-            fused=True,
-            capturable=self.critics.values.is_cuda,
+        learned = [self.critics, self._actor_side, *([self.gripper.flat] if self.gripper else [])]
+        self.optimizer: torch.optim.Optimizer = flat_adam(
+            learned, policy.config.learning_rate, former.optimizer if former else None
         )
-        if former:
-            self.optimizer.load_state_dict(former.optimizer.state_dict())
         # The targets are computed before the critics' passes.
         workspaces = workspaces_in_turn(2, device)
         self.target_critic = ExplicitMLP(policy.target_critic, workspaces[0])
@@ -289,10 +282,9 @@ class _Learner:
 
     def step(self, config: SACConfig, with_actor: bool) -> None:
         """Moves the networks along their gradients, and the targets after the critics."""
-        for lane in (self.lane, self.critic.learning, self.actor.learning):
+        networks = [self.critic, self.actor, *([self.gripper.values] if self.gripper else [])]
+        for lane in (self.lane, *(network.learning for network in networks)):
             lane.join()
-        if self.gripper:
-            self.gripper.values.learning.join()
         actor_side = self._actor_side
         # The optimizer leaves parameters without gradient as they are.
         actor_side.values.grad = actor_side.gradients if with_actor else None

@@ -78,6 +78,19 @@ def test_a_copy_of_a_policy_in_use_learns_too(device: str) -> None:
 
 
 @pytest.mark.gpu
+def test_a_policy_that_moves_to_a_gpu_goes_on_there() -> None:
+    data = transitions("cpu")
+    policy = make_policy(CONFIGS[0], data, seed=0)
+    policy.update(data)
+    policy.to("cuda")
+    updates = RecordedUpdates(policy, torch.Generator("cuda").manual_seed(0))
+    moved = data.to("cuda")
+    for _ in range(6):
+        metrics = updates.from_source(moved, 32)
+    assert all(torch.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("config", CONFIGS, ids=["iql", "sac", "rlpd", "gripper"])
 def test_resumes_on_a_gpu(config: object, tmp_path: Path) -> None:
     data = transitions("cuda")
