@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,11 +36,17 @@ def run_folder(command: str, name: str, config: Any) -> Iterator[Path]:
         InputError: if the run exists or the folder cannot be made.
     """
     resumed = getattr(config, "resume", "")
-    folder = Path(resumed) if resumed else _new_folder(Path("runs") / command, name)
-    path = folder / CONFIG_FILE
-    before = path.read_bytes() if path.exists() else b""
-    with atomic_path(path) as temporary:
-        temporary.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+    settings = OmegaConf.to_yaml(OmegaConf.structured(config))
+    before = b""
+    if resumed:
+        folder = Path(resumed)
+        path = folder / CONFIG_FILE
+        before = path.read_bytes() if path.exists() else b""
+        with atomic_path(path) as temporary:
+            temporary.write_text(settings, encoding="utf-8")
+    else:
+        folder = _new_folder(Path("runs") / command, name, settings)
+        path = folder / CONFIG_FILE
     try:
         yield folder
     except InputError:
@@ -49,17 +58,25 @@ def run_folder(command: str, name: str, config: Any) -> Iterator[Path]:
         raise
 
 
-def _new_folder(parent: Path, name: str) -> Path:
+def _new_folder(parent: Path, name: str, settings: str) -> Path:
+    """Makes a folder that has its config from the first moment on, so that a kill leaves no run
+    behind that can neither go on nor begin again. An empty folder is taken.
+    """
     for candidate in (name,) if name else _names_of_now():
         folder = parent / candidate
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
+            temporary.mkdir(parents=True, exist_ok=True)
+            (temporary / CONFIG_FILE).write_text(settings, encoding="utf-8")
+            temporary.rename(folder)
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and folder.exists():
+                continue
             raise InputError(
                 f"{folder}: cannot be made ({error.strerror}); start robopref in a folder of yours"
             ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         return folder
     raise InputError(f"{folder}: this run exists already; choose another name=")
 

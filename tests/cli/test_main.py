@@ -138,6 +138,15 @@ def test_a_run_is_never_overwritten(robopref):
     )
 
 
+def test_a_run_that_was_killed_before_it_began_can_begin_again(robopref, tmp_path):
+    """An earlier version made the folder first and wrote the config into it a moment later."""
+    folder = tmp_path / "runs" / "collect" / "one"
+    folder.mkdir(parents=True)
+    assert robopref(*TOY, "episodes=1", "name=one").code == 0
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["one"]
+    assert (folder / "config.yaml").is_file()
+
+
 def test_defects_keep_their_traceback(monkeypatch):
     def broken(arguments):
         raise RuntimeError("a defect")
