@@ -58,8 +58,8 @@ TEN_EXPERTS = "mix=expert episodes=10"
 ARMS = {
     "sac": Arm(ALONE, SAC),
     "sb3": Arm(ALONE),
-    "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform"), steps=30_000),
-    "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement"), steps=30_000),
+    "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform"), steps=25_000),
+    "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement"), steps=25_000),
     # Nobody is asked: a ranking of factors answers.
     "heron": Arm(
         ASKED,
@@ -69,7 +69,7 @@ ARMS = {
             "heron.ranking=[success,place,reach,energy]",
             "heron.margins=[0,0.25,0.25,0]",
         ),
-        steps=30_000,
+        steps=25_000,
     ),
     "alone": Arm(HARD, SAC, steps=25_000),
     # Two critics and one critic step, as SAC has; the entropy as HIL-SERL's learner has it.
