@@ -10,13 +10,15 @@ import logging
 import multiprocessing
 import os
 import socket
+import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from robopref.errors import InputError
@@ -74,36 +76,87 @@ def parallel(
 def _in_processes(
     setup: Setup[Item, Result], arguments: Sequence[Any], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    # Not fork: OpenMP and OpenGL do not survive it. Not `Pool`, which waits for ever for what a
-    # worker that was killed had in hand.
-    context = multiprocessing.get_context("spawn")
-    others = multiprocessing.active_children()
-    executor = ProcessPoolExecutor(workers, context, _start, (setup, tuple(arguments)))
+    # Each worker has a pipe of its own, which one that is stopped in the midst of a large result
+    # takes with it. `Pool` and `ProcessPoolExecutor` share one pipe and can wait for ever then.
+    with interrupts_ignored():
+        processes = [_Process(setup, arguments) for _ in range(workers)]
+    idle: SimpleQueue[_Process] = SimpleQueue()
+    for process in processes:
+        idle.put(process)
+
+    def do(item: Item) -> Result:
+        process = idle.get()  # there are as many threads as processes
+        try:
+            result: Result = process.do(item)
+        finally:
+            idle.put(process)
+        return result
+
+    threads = ThreadPoolExecutor(workers)
     waiting = iter(items)
     try:
-        with interrupts_ignored():
-            pending = deque(executor.submit(_do, item) for item in islice(waiting, AHEAD * workers))
+        pending = deque(threads.submit(do, item) for item in islice(waiting, AHEAD * workers))
         while pending:
-            result: Result = pending.popleft().result()
-            pending.extend(executor.submit(_do, item) for item in islice(waiting, 1))
+            result = pending.popleft().result()
+            pending.extend(threads.submit(do, item) for item in islice(waiting, 1))
             yield result
-    except BrokenProcessPool:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise InputError(
-            "a worker process ended by itself, perhaps for want of memory; give fewer workers="
-        ) from None
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            if child not in others:
-                child.terminate()
+        for process in processes:
+            process.stop()
         raise
-    executor.shutdown()
+    finally:
+        threads.shutdown(cancel_futures=True)
+        for process in processes:
+            process.end()
 
 
-def _start(setup: Setup[Any, Any], arguments: Sequence[Any]) -> None:
+class _Process:
+    """A worker, and the pipe to it."""
+
+    def __init__(self, setup: Setup[Any, Any], arguments: Sequence[Any]) -> None:
+        # Not fork: OpenMP and OpenGL do not survive it.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, setup, tuple(arguments)))
+        self._process.start()
+        other.close()  # the worker alone holds it, so that its end is seen here
+
+    def do(self, item: Any) -> Any:
+        try:
+            self._pipe.send(item)
+            result, error = self._pipe.recv()
+        except (EOFError, OSError):
+            raise InputError(
+                "a worker process ended by itself, perhaps for want of memory; give fewer workers="
+            ) from None
+        if error is not None:
+            raise error
+        return result
+
+    def stop(self) -> None:
+        """Whatever it is doing."""
+        self._process.terminate()
+
+    def end(self) -> None:
+        """Waits until it has; it ends by itself when there is nothing more to do."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _serve(pipe: Connection, setup: Setup[Any, Any], arguments: Sequence[Any]) -> None:
     end_with_parent()
     _set_up(setup, arguments)
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[Any, Exception | None] = (_do(item), None)
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # says where in the worker it came from
+            answer = (None, error)
+        pipe.send(answer)
 
 
 _work: dict[str, Callable[[Any], Any]] = {}
@@ -114,9 +167,7 @@ def _set_up(setup: Setup[Any, Any], arguments: Sequence[Any], key: str = "") -> 
     _work.clear()
     try:
         _work[key] = setup(*arguments)
-    except (
-        Exception
-    ) as error:  # told with the first item: a pool replaces workers that do not start
+    except Exception as error:  # told with the first item
         _work[key] = partial(_refuse, error)
 
 
