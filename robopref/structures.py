@@ -196,6 +196,8 @@ class TransitionBatch:
     """(B, C, H, W) uint8 of all cameras, where the policy looks at them."""
     next_images: Tensor | None = None
     """(B, C, H, W) uint8"""
+    demonstrated: Tensor | None = None
+    """(B,) float32: 1 where a demonstrator or a correcting person chose the action, if known."""
 
     def __post_init__(self) -> None:
         sizes = {len(self.observations), len(self.actions), len(self.next_observations)}

@@ -76,8 +76,15 @@ LEAVE_S = 10.0
 
 
 def _learner_config() -> RLPDConfig:
-    """HIL-SERL's discount, and two critics: a robot's minutes are few, and so are a laptop's."""
-    return RLPDConfig(critics=2, critic_steps=2, discount=0.97, initial_temperature=0.01)
+    """HIL-SERL's, with two critic steps: a robot's minutes are few, and so are a laptop's."""
+    return RLPDConfig(
+        critics=2,
+        critic_steps=2,
+        discount=0.97,
+        initial_temperature=0.01,
+        backup_entropy=False,
+        entropy_per_action=-0.5,
+    )
 
 
 @dataclass

@@ -186,7 +186,9 @@ class ReplayBuffer:
             parts.append(rows[chosen])
         if prior < batch_size:
             parts.append(self._draw(batch_size - prior, generator))
-        return self._transitions(torch.cat(parts), discount, n_step)
+        demonstrated = torch.zeros(batch_size, device=device)
+        demonstrated[:prior] = 1.0
+        return self._transitions(torch.cat(parts), demonstrated, discount, n_step)
 
     def episodes(self, newest_steps: int | None = None) -> TrajectoryDataset:
         """The robot's own episodes as a dataset, oldest first, with their true rewards.
@@ -309,7 +311,9 @@ class ReplayBuffer:
             rows[~good] = draw(int((~good).sum()))
         return rows
 
-    def _transitions(self, rows: Tensor, discount: float, n_step: int) -> TransitionBatch:
+    def _transitions(
+        self, rows: Tensor, demonstrated: Tensor, discount: float, n_step: int
+    ) -> TransitionBatch:
         rewards = self.rewards.index_select(0, rows)
         terminated = self.terminated.index_select(0, rows).float()
         last, goes_on = rows, torch.ones_like(terminated, dtype=torch.bool)
@@ -330,6 +334,7 @@ class ReplayBuffer:
             terminated=terminated,
             images=None if images is None else images.index_select(0, rows),
             next_images=None if images is None else images.index_select(0, following),
+            demonstrated=demonstrated,
         )
 
     def _runs(self, newest_steps: int | None = None) -> list[NDArray[np.int64]]:

@@ -49,6 +49,9 @@ class LearningConfig:
     batch_size: int = 256
     demonstrations_share: float = 0.5
     """Share of each batch from demonstrations and corrections."""
+    n_step: int = 1
+    """Steps of a critic's target: success is known further ahead sooner, and what was done in
+    between counts as if the policy had chosen it."""
     start_steps: int = 100
     """Steps of the robot before learning starts."""
     pretraining_updates: int = 0
@@ -65,7 +68,13 @@ class LearningConfig:
     """Seed of weights and batches."""
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 2, "start_steps": 1, "updates_per_step": 0, "publish_every": 1}
+        least = {
+            "batch_size": 2,
+            "n_step": 1,
+            "start_steps": 1,
+            "updates_per_step": 0,
+            "publish_every": 1,
+        }
         least |= {"pretraining_updates": 0, "checkpoint_every": 1, "replay_capacity": 2, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
@@ -265,7 +274,7 @@ class SessionLearner:
     def _update(self, demonstrations: float) -> None:
         size = self.config.batch_size * self.policy.batches_per_update
         batch = self.replay.sample(
-            size, self._generator, self.policy.discount, demonstrations=demonstrations
+            size, self._generator, self.policy.discount, self.config.n_step, demonstrations
         )
         self._metrics.append(self._recorded.from_batch(batch))
         self.updates += 1

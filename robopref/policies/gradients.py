@@ -78,6 +78,8 @@ class SquashedActions(NamedTuple):
     """(B, A) noise times standard deviation."""
     within: Tensor
     """(B, A) 1 where the log standard deviation is not clamped."""
+    mean: Tensor
+    """(B, A) before the tanh."""
 
 
 def squashed_actions(outputs: Tensor, noise: Tensor) -> SquashedActions:
@@ -96,7 +98,7 @@ def squashed_actions(outputs: Tensor, noise: Tensor) -> SquashedActions:
     density.sub_(log_std).addcmul_(noise, noise, value=-0.5)
     constant = (2.0 * math.log(2.0) + 0.5 * math.log(2.0 * math.pi)) * noise.shape[1]
     within = (log_std == raw).to(outputs.dtype)
-    return SquashedActions(torch.tanh(before), density.sum(-1) - constant, spread, within)
+    return SquashedActions(torch.tanh(before), density.sum(-1) - constant, spread, within, mean)
 
 
 def soft_actor_gradients(
@@ -117,3 +119,21 @@ def soft_actor_gradients(
     before = action_gradients.mul(1.0 - actions.square()).add_(actions * (2.0 * share))
     log_std = (before * drawn.spread).sub_(share).mul_(drawn.within)
     return torch.cat([before, log_std], dim=-1)
+
+
+def cloning_gradient(mean: Tensor, actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean over `weights` of `|tanh(mean) - action|^2`, and its gradient by `mean`.
+
+    Args:
+        mean: (B, A) before the tanh.
+        actions: (B, A)
+        weights: (B,), of which a row of zero counts for nothing.
+
+    Returns:
+        (), and (B, A).
+    """
+    told = torch.tanh(mean)
+    apart = told - actions
+    share = (weights / weights.sum().clamp(min=1.0)).unsqueeze(-1)
+    loss = (share * apart.square()).sum()
+    return loss, (1.0 - told.square()).mul_(apart).mul_(2.0 * share)

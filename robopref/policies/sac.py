@@ -26,6 +26,7 @@ from robopref.networks.mlp import EnsembleMLP
 from robopref.policies.base import Policy
 from robopref.policies.gradients import (
     SquashedActions,
+    cloning_gradient,
     critic_gradient,
     soft_actor_gradients,
     squashed_actions,
@@ -60,6 +61,9 @@ class SACConfig:
     critic_steps: int = 1
     """Steps of the critics per update, each on its own part of the batch; the last one moves actor
     and temperature too."""
+    cloning_weight: float = 0.0
+    """Weight of the squared distance of the actor's mean from a demonstrated action, where the
+    critics value that above the actor's own."""
     gripper: GripperConfig = field(default_factory=GripperConfig)
     """Commands of the gripper, if it has a critic of its own."""
 
@@ -189,7 +193,7 @@ class SAC(Policy[TransitionBatch]):
         if gripper_loss is not None:
             metrics["gripper_loss"] = gripper_loss
         if with_actor:
-            metrics |= self._actor_gradients(drawn, values[:, size:], temperature)
+            metrics |= self._actor_gradients(drawn, values, temperature, batch)
         learner.step(config, with_actor)
         return metrics
 
@@ -226,9 +230,11 @@ class SAC(Policy[TransitionBatch]):
         return torch.zeros_like(values).scatter_(0, smallest, -1.0 / size)
 
     def _actor_gradients(
-        self, drawn: SquashedActions, values: Tensor, temperature: Tensor
+        self, drawn: SquashedActions, values: Tensor, temperature: Tensor, batch: TransitionBatch
     ) -> dict[str, Tensor]:
-        learner, size = self._learner, values.shape[1]
+        """Moves the actor; `values` (E, 2B) are those of the batch's actions and of its own."""
+        learner, size = self._learner, len(batch)
+        of_batch, values = values.split(size, dim=1)
         action_gradients = learner.critic.input_gradients(
             slice(size, None), slice(self.observation_dim, None)
         )
@@ -242,12 +248,16 @@ class SAC(Policy[TransitionBatch]):
             value = values.mean(0) if self.config.actor_reads_mean else values.amin(0)
             loss = soft_actor_loss(value, own.log_probs, temperature)
         gradients = soft_actor_gradients(own, action_gradients, temperature)
+        metrics = {"actor_loss": loss, "entropy": entropy, "temperature": temperature}
+        if self.config.cloning_weight and batch.demonstrated is not None:
+            better = of_batch.mean(0) > values.mean(0)
+            cloning_loss, gradient = cloning_gradient(
+                own.mean, batch.actions[:, : self._moves], batch.demonstrated * better
+            )
+            gradients[:, : self._moves].add_(gradient, alpha=self.config.cloning_weight)
+            metrics["cloning_loss"] = cloning_loss
         learner.actor.backward(gradients.unsqueeze(0))
-        return {
-            "actor_loss": loss,
-            "entropy": entropy,
-            "temperature": temperature,
-        }
+        return metrics
 
     @property
     def _learner(self) -> _Learner:
