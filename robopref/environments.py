@@ -83,7 +83,8 @@ def recorded_env(
         cameras = () if images else ("cameras", "image_size", "distractors")
         return name, {key: value for key, value in arguments.items() if key not in cameras}
     arguments = {**arguments, "recorded_version": str(env_args.get("env_version", ""))}
-    keys = sorted(key for key in observation_keys if not key.endswith("_image"))
+    # A robot behind a network shows all its numbers in one, in the order of the default keys.
+    keys = sorted(key for key in observation_keys if not key.endswith("_image") and key != "flat")
     return f"robosuite/{name}", {**arguments, **({"observation_keys": keys} if keys else {})}
 
 

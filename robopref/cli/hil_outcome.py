@@ -48,7 +48,7 @@ def finish(
         print(f"{folder}: no step was made")
         return
     played = session.session()
-    recorded = session_dataset(played, str(folder), cameras)
+    recorded = session_dataset(played, str(folder), cameras, env.observation_space)
     dataset = replace(recorded, env_args=getattr(env.unwrapped, "env_args", {}))
     save_again(folder / SESSION_FILE, dataset)
     corrected = True

@@ -91,7 +91,7 @@ def record(config: HilRecordConfig) -> None:
         if found is None:
             print(f"{folder}: no step was made")
             return
-        dataset = session_dataset([found], str(folder), camera_names(env))
+        dataset = session_dataset([found], str(folder), camera_names(env), env.observation_space)
         dataset = replace(dataset, env_args=getattr(env.unwrapped, "env_args", {}))
         save_again(folder / SESSION_FILE, dataset)
         good = np.flatnonzero(np.logical_or.reduceat(dataset.success, dataset.offsets[:-1]))

@@ -15,6 +15,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Dict
+from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 
 from robopref.data.images import camera_images
@@ -213,6 +215,27 @@ def flatten(observation: Any) -> NDArray[np.float32]:
     parts = [value.ravel() for value in values if value.dtype != np.uint8]
     flat: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
     return flat
+
+
+def unflatten(flat: NDArray[np.float32], space: Any) -> dict[str, NDArray[np.float32]]:
+    """The reverse of `flatten` for rows of flat observations.
+
+    Args:
+        flat: (N, D)
+        space: of the observations; images are passed over.
+
+    Returns:
+        Arrays (N, ...) by the keys of a `Dict` space, or one of the name flat.
+    """
+    if not isinstance(space, Dict):
+        return {"flat": flat}
+    found, first = {}, 0
+    for name, box in sorted(space.items()):
+        shape, size = box.shape or (), flatdim(box)
+        if box.dtype != np.uint8:
+            found[name] = flat[:, first : first + size].reshape(-1, *shape)
+            first += size
+    return found
 
 
 def _make_fitting(

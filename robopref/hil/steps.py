@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.errors import InputError
+from robopref.evaluation.rollout import unflatten
 from robopref.structures import Trajectory
 
 MOST_STEPS = 4_096
@@ -211,7 +212,7 @@ def ended_at_success(dataset: TrajectoryDataset) -> TrajectoryDataset:
 
 
 def session_dataset(
-    steps: Sequence[Steps], source: str, cameras: Sequence[str] = ()
+    steps: Sequence[Steps], source: str, cameras: Sequence[str] = (), space: Any = None
 ) -> TrajectoryDataset:
     """The episodes of a session, ended or not, with who chose each action.
 
@@ -219,6 +220,7 @@ def session_dataset(
         steps: of each actor, in order.
         source: name used in messages.
         cameras: names of the observations that the images are; those are left out when empty.
+        space: of the observations, by whose keys they are kept; one of the name flat when None.
 
     Raises:
         InputError: if there is no step.
@@ -241,7 +243,9 @@ def session_dataset(
             trajectories.append(
                 Trajectory(
                     observations={
-                        "flat": np.concatenate([own.observations, own.next_observations[-1:]]),
+                        **unflatten(
+                            np.concatenate([own.observations, own.next_observations[-1:]]), space
+                        ),
                         **pictures,
                     },
                     actions=own.actions,

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from robopref.cli.main import main
 from robopref.data.collect import record_episode
+from robopref.data.robomimic import load_dataset
 from robopref.environments import make_env, recorded_env
 from robopref.errors import InputError
 from robopref.evaluation.drift import replay
@@ -260,3 +262,17 @@ def test_pictures_are_observations_and_upright():
     assert trajectory.observations["agentview_image"].shape == (4, 48, 48, 3)
     assert env.unwrapped.env_args["env_kwargs"]["camera_names"] == ["agentview"]
     env.close()
+
+
+def test_a_session_is_kept_under_the_keys_of_the_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["env=robosuite/lift", "horizon=100", "synthetic.patience=1", "synthetic.delay=0"]
+    arguments += ["operator=synthetic", "synthetic.hold=100", "episodes=1", "name=shown"]
+    assert main(["hil", "record", *arguments]) == 0
+    path = "runs/hil-record/shown/demonstrations.hdf5"
+    dataset, env = load_dataset(path), make_env("robosuite/lift")
+    assert set(dataset.observations) == set(env.observation_space)
+    env.close()
+    cloning = ["policy=behavior_cloning", "behavior_cloning.hidden=[16]", "training.updates=10"]
+    tried = ["evaluation.episodes=1", "evaluation.episodes_on_the_way=0"]
+    assert main(["train", f"dataset={path}", "name=cloned", "device=cpu", *cloning, *tried]) == 0

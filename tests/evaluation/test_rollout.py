@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Dict
 
 from robopref.data.normalization import standardize_rewards
 from robopref.errors import InputError
-from robopref.evaluation.rollout import evaluate, flatten, record_video
+from robopref.evaluation.rollout import evaluate, flatten, record_video, unflatten
 from robopref.policies.base import Policy
 from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robopref.policies.iql import IQLConfig
@@ -124,6 +125,20 @@ def test_flatten_sorts_keys_and_drops_images() -> None:
         "image": np.zeros((2, 2, 3), dtype=np.uint8),
     }
     np.testing.assert_array_equal(flatten(observation), [1.0, 2.0, 3.0])
+
+
+def test_unflatten_is_the_reverse_of_flatten() -> None:
+    space = Dict({
+        "place": Box(-1.0, 1.0, (2, 3), np.float32),
+        "angle": Box(-1.0, 1.0, (), np.float32),
+        "top_image": Box(0, 255, (4, 4, 3), np.uint8),
+    })  # fmt: skip
+    rows = [space.sample() for _ in range(5)]
+    found = unflatten(np.stack([flatten(row) for row in rows]), space)
+    assert set(found) == {"place", "angle"}
+    for name, values in found.items():
+        np.testing.assert_allclose(values, np.stack([row[name] for row in rows]))
+    assert set(unflatten(np.zeros((2, 4), np.float32), Box(-1.0, 1.0, (4,)))) == {"flat"}
 
 
 @pytest.mark.sim
