@@ -38,7 +38,7 @@ SIZES = (39, 4)
 TASK = ("env=metaworld/drawer-open-v3", "horizon=100")
 LIMITS = (
     "limits.low=[-0.5,0.3,0]", "limits.high=[0.5,1,0.5]", "limits.speed=0.25", "limits.step=2",
-    "limits.metres_per_action=0.01",
+    "limits.per_action=0.01",
 )  # fmt: skip
 WATCHDOG_S, RATE_HZ = 0.5, 20.0
 FAULTS = ("actor killed", "learner killed", "robot killed", "learner cut off", "robot cut off")

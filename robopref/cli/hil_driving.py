@@ -18,6 +18,7 @@ from robopref.evaluation.rollout import flatten
 from robopref.hil.actor import ActingConfig, Actor, EpisodeOutcome, Judge
 from robopref.hil.gamepad import GamepadOperator
 from robopref.hil.keyboard import KeyboardOperator
+from robopref.hil.lerobot_devices import LeRobotConfig, LeRobotOperator
 from robopref.hil.link import LinkConfig
 from robopref.hil.operators import (
     BrowserConfig,
@@ -33,7 +34,7 @@ from robopref.hil.steps import Sizes
 from robopref.rewards.classifier import SuccessClassifier
 from robopref.seeding import numpy_generator
 
-OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "spacemouse", "browser")
+OPERATORS = ("none", "synthetic", "keyboard", "gamepad", "spacemouse", "browser", "lerobot")
 STOPPED = "emergency stop: the robot stands still until robopref hil release lets it go on"
 
 
@@ -55,11 +56,13 @@ class DrivingConfig:
     task is done, in the environment's place; a person's word counts more."""
     operator: str = "none"
     """Who corrects: none, synthetic (a scripted person), keyboard (of the terminal), gamepad,
-    spacemouse, or browser (a page for a phone or laptop)."""
+    spacemouse, browser (a page for a phone or laptop), or lerobot (a teleoperator of LeRobot's)."""
     synthetic: SyntheticOperatorConfig = field(default_factory=SyntheticOperatorConfig)
     """How the scripted person behaves."""
     browser: BrowserConfig = field(default_factory=BrowserConfig)
     """Where the page of operator=browser is served, by whoever drives the robot."""
+    lerobot: LeRobotConfig = field(default_factory=LeRobotConfig)
+    """Of operator=lerobot: which one, and its settings as LeRobot has them."""
     acting: ActingConfig = field(default_factory=ActingConfig)
     """How the robot is driven."""
     robot: LinkConfig = field(default_factory=lambda: LinkConfig(""))
@@ -164,5 +167,10 @@ def chosen_operator(config: DrivingConfig, env: gymnasium.Env[Any, Any]) -> Iter
 
         with BrowserOperator(sizes(env).action_dim, config.browser) as browser:
             yield browser
+    elif config.operator == "lerobot":
+        arguments = getattr(env.unwrapped, "env_args", {})
+        per_action = arguments.get("per_action") if arguments.get("joints") else None
+        with LeRobotOperator(config.lerobot, sizes(env).action_dim, per_action) as device:
+            yield device
     else:
         yield NoOperator()

@@ -10,11 +10,15 @@ Usage:
 
 Examples:
   robopref hil robot env=metaworld/drawer-open-v3 limits.low=[-0.5,0.3,0] limits.high=[0.5,1,0.5]
-      limits.speed=0.25 limits.step=2 limits.metres_per_action=0.01
+      limits.speed=0.25 limits.step=2 limits.per_action=0.01
   robopref hil robot arm=franka franka.url=http://nuc:5000 franka.home=[0.5,0,0.3]
       +camera_sources.wrist=0 +camera_sources.front=4
       limits.low=[0.35,-0.2,0.05] limits.high=[0.65,0.2,0.4] limits.speed=0.1 limits.step=1
-      limits.metres_per_action=0.01 rate_hz=10
+      limits.per_action=0.01 rate_hz=10
+  robopref hil robot arm=lerobot lerobot.type=so101_follower +lerobot.settings.port=/dev/ttyACM0
+      +lerobot.settings.id=blue lerobot.home=[0,-60,60,40,0,10] limits.per_action=3
+      limits.low=[-60,-100,-10,-90,-150,0] limits.high=[60,50,95,90,150,60] limits.speed=60
+      limits.step=2 rate_hz=10
   robopref hil actor env=metaworld/drawer-open-v3 robot.address=127.0.0.1:50052 operator=keyboard
   robopref hil stop link.address=127.0.0.1:50052
 """
@@ -33,16 +37,17 @@ from robopref.cli.config import run
 from robopref.cli.stopping import stopped_gently
 from robopref.environments import environment_options, make_env
 from robopref.errors import InputError
-from robopref.hil.arms import ArmEnv
+from robopref.hil.arms import Arm, ArmEnv
 from robopref.hil.cameras import Camera
 from robopref.hil.franka import FrankaArm, FrankaConfig
+from robopref.hil.lerobot_devices import LeRobotArm, LeRobotConfig
 from robopref.hil.link import LinkConfig
 from robopref.hil.remote_robot import emergency_stop
 from robopref.hil.robot import LimitsConfig, RobotServer
 from robopref.processes import one_thread
 
 ADDRESS = "127.0.0.1:50052"
-ARMS = ("franka",)
+ARMS = ("franka", "lerobot")
 HORIZON = 100
 """Steps of a real arm's episode unless `horizon` says otherwise, as HIL-SERL has it."""
 
@@ -54,9 +59,11 @@ class HilRobotConfig:
     env: str = ""
     """Gymnasium id of the simulated arm."""
     arm: str = ""
-    """A real arm in its place: franka."""
+    """A real arm in its place: franka, or lerobot for any arm of LeRobot's."""
     franka: FrankaConfig = field(default_factory=FrankaConfig)
     """Of arm=franka: where its server is, and where an episode begins."""
+    lerobot: LeRobotConfig = field(default_factory=LeRobotConfig)
+    """Of arm=lerobot: which one, its settings as LeRobot has them, and where an episode begins."""
     camera_sources: dict[str, str] = field(default_factory=dict)
     """Cameras of a real arm: name to a device's number, a file or an address, such as
     +camera_sources.wrist=0."""
@@ -83,7 +90,8 @@ def robot(config: HilRobotConfig) -> None:
         raise InputError(
             "env=, arm=: give one of them, such as env=metaworld/drawer-open-v3 or arm=franka"
         )
-    config.limits.check()
+    if config.arm != "lerobot":
+        config.limits.check()
     env = _real(config) if config.arm else _simulated(config)
     server = RobotServer(env, config.link, config.limits, config.rate_hz, config.watchdog_s)
     name, address = config.env or config.arm, config.link.address
@@ -110,25 +118,41 @@ def _real(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
         raise InputError(f"arm={config.arm}: no such arm; choose from {', '.join(ARMS)}")
     if config.cameras:
         raise InputError("cameras=: are a simulation's; give camera_sources= of the real ones")
-    limits, home = config.limits, config.franka.home
-    config.franka.check()
-    bounds = zip(limits.low, home, limits.high, strict=True)
-    if not all(low <= place <= high for low, place, high in bounds):
-        raise InputError(
-            f"franka.home={home}: lies outside the box of limits.low={limits.low} and "
-            f"limits.high={limits.high}"
-        )
-    arm = FrankaArm(config.franka, limits.metres_per_action)
+    arm: Arm
+    if config.arm == "franka":
+        home = config.franka.home
+        config.franka.check()
+        _check_home(config, home)
+        arm = FrankaArm(config.franka, config.limits.per_action)
+    else:
+        home = config.lerobot.home
+        arm = LeRobotArm(config.lerobot, config.limits.per_action)
     cameras: dict[str, Camera] = {}
     try:
+        if config.arm == "lerobot":
+            config.limits.check(arm.joints)
+            _check_home(config, home)
         for name, source in config.camera_sources.items():
             cameras[name] = Camera(name, str(source), config.image_size)
     except InputError:
+        arm.close()
         for camera in cameras.values():
             camera.close()
         raise
     horizon = config.horizon or HORIZON
     return ArmEnv(arm, np.array(home, np.float32), horizon, cameras, config.image_size)
+
+
+def _check_home(config: HilRobotConfig, home: Sequence[float]) -> None:
+    limits = config.limits
+    fits = len(home) == len(limits.low) and all(
+        low <= place <= high for low, place, high in zip(limits.low, home, limits.high, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"{config.arm}.home={list(home)}: lies outside the box of limits.low={limits.low} and "
+            f"limits.high={limits.high}"
+        )
 
 
 def stop(config: HilRobotConfig) -> None:

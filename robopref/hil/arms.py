@@ -1,12 +1,12 @@
 """Real arms: what an adapter owes, and an environment made of an arm and its cameras.
 
-Adapters are in files of their own: franka.py. A `RobotServer` moves the environment, within limits;
-so an adapter commands what it is told and keeps no limits of its own.
+Adapters are in files of their own: franka.py, lerobot_devices.py. A `RobotServer` moves the
+environment, within limits; so an adapter commands what it is told and keeps no limits of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium
@@ -22,23 +22,46 @@ class ArmError(Exception):
 
 
 class Arm(Protocol):
-    """An arm that is commanded by how its hand is to move."""
+    """An arm that is commanded by how its hand, or each of its joints, is to move."""
 
-    name: str
-    state_dim: int
-    """`D`"""
-    action_dim: int
-    """`A`: the first three move the hand, the last is the gripper, closing above 0."""
+    @property
+    def name(self) -> str:
+        """For messages and datasets."""
+
+    @property
+    def joints(self) -> Sequence[str]:
+        """Joints that are commanded one by one; none for an arm that is commanded by its hand."""
+
+    @property
+    def per_action(self) -> float:
+        """How far an action of 1 moves the hand in one step, in metres, or a joint, in its unit."""
+
+    @property
+    def near(self) -> float:
+        """How near to its home it has to come, in the same unit."""
+
+    @property
+    def state_dim(self) -> int:
+        """`D`"""
+
+    @property
+    def action_dim(self) -> int:
+        """`A`: the first three move the hand, the last is the gripper, closing above 0; or one
+        number for each joint.
+        """
 
     def state(self) -> NDArray[np.float32]:
-        """(D,): what is measured now; the first three are where the hand is, in metres.
+        """(D,): what is measured now; the first are where the hand is, in metres, or the joints.
 
         Raises:
             ArmError: if the arm does not answer.
         """
 
+    def reference(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(3,) or (J,): where a command starts from, given the latest state; limits hold there."""
+
     def command(self, action: NDArray[np.float32]) -> None:
-        """Moves by one control step's action (A,), from where the hand is; returns at once.
+        """Moves by one control step's action (A,), from `reference`; returns at once.
 
         Raises:
             ArmError: if the arm does not answer.
@@ -53,6 +76,9 @@ class Arm(Protocol):
         Raises:
             ArmError: if the arm does not answer.
         """
+
+    def close(self) -> None:
+        """Ends the connection; never raises."""
 
 
 class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
@@ -71,7 +97,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """
         Args:
             arm: what moves.
-            home: (3,) where the hand goes before an episode, in metres.
+            home: (3,) where the hand goes before an episode, in metres; or (J,) the joints.
             horizon: steps of an episode.
             cameras: by name.
             image_size: of the cameras' pictures.
@@ -82,12 +108,28 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         pictures = {f"{name}_image": picture for name in cameras}
         self.observation_space = Dict({"flat": numbers, **pictures}) if cameras else numbers
         self.action_space = Box(-1.0, 1.0, (arm.action_dim,), np.float32)
-        self.env_args = {
+        self.moves = len(arm.joints) or 3
+        """How many numbers, the first of an action, are what moves."""
+        self.env_args: dict[str, Any] = {
             "env_name": arm.name,
             "env_kwargs": {},
-            "entities": {"hand": {"key": "flat", "first": 0}},
+            "joints": list(arm.joints),
+            "per_action": arm.per_action,
         }
+        if not arm.joints:
+            self.env_args["entities"] = {"hand": {"key": "flat", "first": 0}}
         self._steps = 0
+        self._state = np.zeros(arm.state_dim, np.float32)
+
+    @property
+    def place(self) -> NDArray[np.float32]:
+        """(moves,): where it is."""
+        return self._state[: self.moves]
+
+    @property
+    def reference(self) -> NDArray[np.float32]:
+        """(moves,): where a command starts from."""
+        return self.arm.reference(self._state)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -131,13 +173,14 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.arm.stop()
 
     def close(self) -> None:
-        """Stands still, and lets the cameras go."""
+        """Stands still, and lets arm and cameras go."""
         self.arm.stop()
+        self.arm.close()
         for camera in self._cameras.values():
             camera.close()
 
     def _observation(self) -> Any:
-        state = self.arm.state()
+        state = self._state = self.arm.state()
         if not self._cameras:
             return state
         try:

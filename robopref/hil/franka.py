@@ -11,6 +11,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,20 +56,22 @@ class FrankaArm:
     """See `Arm`."""
 
     name = "franka"
+    joints: Sequence[str] = ()
+    near = 0.01
     state_dim = sum(PARTS.values())
     action_dim = 4
 
-    def __init__(self, config: FrankaConfig, metres_per_action: float) -> None:
+    def __init__(self, config: FrankaConfig, per_action: float) -> None:
         """
         Args:
             config: where it is.
-            metres_per_action: how far an action of 1 moves the hand in one step.
+            per_action: how far an action of 1 moves the hand in one step.
 
         Raises:
             InputError: if the server does not answer, or is none of SERL's.
         """
         config.check()
-        self._config, self._scale = config, metres_per_action
+        self._config, self.per_action = config, per_action
         self._gripper_since, self._closed = 0.0, False
         try:
             pose = self._pose(self._ask("getstate"))
@@ -90,9 +93,15 @@ class FrankaArm:
             raise ArmError(f"the arm's server sends a state without sound {', '.join(wrong)}")
         return np.concatenate(parts).astype(np.float32)
 
+    def reference(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(3,): where the hand is."""
+        return state[:3]
+
     def command(self, action: NDArray[np.float32]) -> None:
         """Moves the hand from where it is, and the gripper if it is told to and ready."""
-        place = self._pose(self._ask("getstate"))[:3] + self._scale * action[:3].astype(np.float64)
+        place = self._pose(self._ask("getstate"))[:3] + self.per_action * action[:3].astype(
+            np.float64
+        )
         self._ask("pose", {"arr": [*place.tolist(), *self._orientation.tolist()]})
         wish = float(action[-1])
         ready = time.monotonic() - self._gripper_since > GRIPPER_S
@@ -111,6 +120,9 @@ class FrankaArm:
         self._ask("clearerr")
         self._grip(False)
         self._orientation = self._pose(self._ask("getstate"))[3:]
+
+    def close(self) -> None:
+        """Nothing: every request is a connection of its own."""
 
     def _grip(self, close: bool) -> None:
         self._ask("close_gripper" if close else "open_gripper")

@@ -14,6 +14,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +33,8 @@ from robopref.hil.messages import ROBOT, SERVICES, decoded, encoded
 
 log = logging.getLogger("robopref.hil")
 EMERGENCY, GOING_HOME = "emergency stop", "going home"
-HOME_M, HOME_S = 0.01, 20.0
-"""How near the hand gets to where an episode begins, and how long it may take."""
+HOME_S = 20.0
+"""How long an arm may take to where an episode begins."""
 
 
 @dataclass
@@ -41,25 +42,32 @@ class LimitsConfig:
     """What the arm may do; it starts with none of the defaults, since a wrong one breaks things."""
 
     low: list[float] = field(default_factory=list)
-    """Lowest corner of the box that the hand stays in, in metres."""
+    """Lowest corner of the box that the hand stays in, in metres; of an arm that is moved by its
+    joints, the lowest that each may go, in their unit."""
     high: list[float] = field(default_factory=list)
     """Highest corner."""
     speed: float = 0.0
-    """Fastest that the hand is commanded to move, in metres per second."""
+    """Fastest that the hand is commanded to move, in metres per second; of joints, all together
+    (the root of the sum of squares)."""
     step: float = 0.0
     """Largest change of a command from one step to the next, in the action's unit."""
-    metres_per_action: float = 0.0
-    """How far an action of 1 moves the hand in one step."""
+    per_action: float = 0.0
+    """How far an action of 1 moves the hand, or a joint, in one step."""
 
-    def check(self) -> None:
+    def check(self, joints: Sequence[str] = ()) -> None:
         """Raises `InputError` unless all are given; a robot does not start without."""
-        box = len(self.low) == len(self.high) == 3
+        box = len(self.low) == len(self.high) == (len(joints) or 3)
         if not box or not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            wanted = (
+                f"how low and how high each of its joints may go ({', '.join(joints)})"
+                if joints
+                else "the box that its hand stays in: two corners of three metres each"
+            )
             raise InputError(
                 f"limits.low={self.low}, limits.high={self.high}: a robot does not start without "
-                "the box that its hand stays in: two corners of three metres each"
+                + wanted
             )
-        for name in ("speed", "step", "metres_per_action"):
+        for name in ("speed", "step", "per_action"):
             if not getattr(self, name) > 0.0:
                 raise InputError(
                     f"limits.{name}={getattr(self, name)}: a robot does not start without it; give "
@@ -70,11 +78,11 @@ class LimitsConfig:
 class Limiter:
     """Brings commands within the limits, and counts how often each had to."""
 
-    def __init__(self, limits: LimitsConfig, rate_hz: float) -> None:
-        limits.check()
-        self._limits = limits
-        self.metres_per_action = limits.metres_per_action
-        self._farthest = limits.speed / rate_hz / limits.metres_per_action
+    def __init__(self, limits: LimitsConfig, rate_hz: float, joints: Sequence[str] = ()) -> None:
+        limits.check(joints)
+        self._limits, self._moves = limits, len(joints) or 3
+        self.per_action = limits.per_action
+        self._farthest = limits.speed / rate_hz / limits.per_action
         self.counts = {"box": 0, "speed": 0, "step": 0}
         self._before: NDArray[np.float32] | None = None
 
@@ -86,25 +94,26 @@ class Limiter:
         """(A,): the action nearest to this one that keeps all limits.
 
         Args:
-            action: (A,), the first three of which move the hand.
-            hand: (3,) where it is, in metres.
+            action: (A,), the first three of which move the hand; or one for each joint.
+            hand: (3,) where it is, in metres; or the joints.
         """
         action = np.clip(action, -1.0, 1.0).astype(np.float32)
         before = np.zeros_like(action) if self._before is None else self._before
         stepped = np.clip(action, before - self._limits.step, before + self._limits.step)
         self.counts["step"] += bool((stepped != action).any())
-        length = float(np.linalg.norm(stepped[:3]))
+        length = float(np.linalg.norm(stepped[: self._moves]))
         if length > self._farthest:
             self.counts["speed"] += 1
-            stepped[:3] *= self._farthest / length
-        scale = self._limits.metres_per_action
+            stepped[: self._moves] *= self._farthest / length
+        scale = self._limits.per_action
         lowest = (np.array(self._limits.low) - hand) / scale
         highest = (np.array(self._limits.high) - hand) / scale
         # A hand outside is brought back no faster than the speed allows.
-        inside = np.clip(stepped[:3], lowest, np.maximum(highest, lowest))
+        wanted = stepped[: self._moves]
+        inside = np.clip(wanted, lowest, np.maximum(highest, lowest))
         inside = np.clip(inside, -self._farthest, self._farthest).astype(np.float32)
-        self.counts["box"] += bool((inside != stepped[:3]).any())
-        stepped[:3] = inside
+        self.counts["box"] += bool((inside != wanted).any())
+        stepped[: self._moves] = inside
         self._before = stepped
         return stepped
 
@@ -135,13 +144,13 @@ class RobotServer:
         if rate_hz <= 0.0 or watchdog_s <= 0.0:
             raise InputError(f"rate_hz={rate_hz}, watchdog_s={watchdog_s}: must be positive")
         self._env, self._period, self._watchdog_s = env, 1.0 / rate_hz, watchdog_s
-        self.limiter = Limiter(limits, rate_hz)
+        self._arm = env.unwrapped if isinstance(env.unwrapped, ArmEnv) else None
+        self.limiter = Limiter(limits, rate_hz, self._arm.arm.joints if self._arm else ())
         space, arguments = env.action_space, getattr(env.unwrapped, "env_args", {})
         hand = arguments.get("entities", {}).get("hand")
-        if hand is None or not isinstance(space, Box):
+        if (hand is None and not self._arm) or not isinstance(space, Box):
             raise InputError("env=: this environment does not say where its hand is (entities)")
         self._hand, self._action_dim = hand, space.shape[0]
-        self._arm = env.unwrapped if isinstance(env.unwrapped, ArmEnv) else None
         # A real arm does not move because somebody asks what it sees.
         found = self._arm.begin() if self._arm else env.reset(seed=0)[0]
         self._description = json.dumps({
@@ -221,7 +230,7 @@ class RobotServer:
     def _act(self) -> None:
         """The latest command, within the limits."""
         self._sent = self._commands
-        self._action = self.limiter.allowed(self._command, self._hand_position())
+        self._action = self.limiter.allowed(self._command, self._place())
         try:
             if self._arm:
                 self._arm.command(self._action)
@@ -262,7 +271,10 @@ class RobotServer:
         self.stopped = reason
         self._command = np.zeros(self._action_dim, np.float32)
 
-    def _hand_position(self) -> NDArray[Any]:
+    def _place(self) -> NDArray[Any]:
+        """Where the hand is, or what a real arm's commands start from."""
+        if self._arm:
+            return self._arm.reference
         key, first = self._hand["key"], int(self._hand["first"])
         flat = self._found[key] if isinstance(self._found, dict) else self._found
         position: NDArray[Any] = np.asarray(flat).reshape(-1)[first : first + 3]
@@ -298,16 +310,17 @@ class RobotServer:
             return SERVICES[ROBOT]["Reset"][1](lease=self._lease, state=state)
 
     def _go_home(self, arm: ArmEnv) -> None:
-        """Moves the hand to where episodes begin, within the limits; an emergency stop ends it."""
+        """Moves to where episodes begin, within the limits; an emergency stop ends it."""
         self.stopped, end = GOING_HOME, time.monotonic() + HOME_S
-        scale = self.limiter.metres_per_action
-        while (away := arm.home - self._hand_position()) @ away > HOME_M**2:
+        scale = self.limiter.per_action
+        while np.abs(arm.home - arm.place).max() > arm.arm.near:
             if self.stopped != GOING_HOME or time.monotonic() > end:
                 arm.stop()
-                raise ArmError(f"the hand did not get home ({self.stopped})")
+                raise ArmError(f"the arm did not get home ({self.stopped})")
             move = np.zeros(self._action_dim, np.float32)
-            move[:3] = np.clip(away / scale, -1.0, 1.0)
-            arm.command(self.limiter.allowed(move, self._hand_position()))
+            away = arm.home - arm.reference
+            move[: arm.moves] = np.clip(away / scale, -1.0, 1.0)
+            arm.command(self.limiter.allowed(move, arm.reference))
             self._lock.wait_for(lambda: self.stopped != GOING_HOME, self._period)
             self._found, *_ = arm.observe()
         arm.stop()

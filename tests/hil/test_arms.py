@@ -25,9 +25,7 @@ from robopref.hil.robot import LimitsConfig, RobotServer
 from robopref.hil.steps import Sizes
 
 HOME = np.array([0.5, 0.0, 0.3], np.float32)
-LIMITS = LimitsConfig(
-    [0.4, -0.1, 0.2], [0.6, 0.1, 0.4], speed=0.5, step=2.0, metres_per_action=0.02
-)
+LIMITS = LimitsConfig([0.4, -0.1, 0.2], [0.6, 0.1, 0.4], speed=0.5, step=2.0, per_action=0.02)
 RATE_HZ, WATCHDOG_S = 50.0, 1.0
 ANSWER_S = 0.9
 """Long enough for a busy machine, and shorter than a server's silence here."""
@@ -89,7 +87,7 @@ def franka() -> Iterator[FakeFranka]:
 
 @pytest.fixture
 def server(franka: FakeFranka) -> Iterator[RobotServer]:
-    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.metres_per_action)
+    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.per_action)
     env = ArmEnv(arm, HOME, 1000, {}, 16)
     served = RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, RATE_HZ, WATCHDOG_S)
     yield served
@@ -233,7 +231,7 @@ def test_a_camera_gives_its_newest_picture_and_says_when_it_is_old(video: Path) 
 
 
 def test_a_frozen_camera_stops_the_arm(franka: FakeFranka, video: Path) -> None:
-    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.metres_per_action)
+    arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.per_action)
     camera = Camera("wrist", str(video), 16, old_s=1.5)
     env = ArmEnv(arm, HOME, 1000, {"wrist": camera}, 16)
     served = RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, RATE_HZ, WATCHDOG_S)
@@ -270,7 +268,7 @@ def test_wrong_options(
     monkeypatch.chdir(tmp_path)
     limits = [
         "limits.low=[0.4,-0.1,0.2]", "limits.high=[0.6,0.1,0.4]", "limits.speed=0.5",
-        "limits.step=2", "limits.metres_per_action=0.02",
+        "limits.step=2", "limits.per_action=0.02",
     ]  # fmt: skip
     assert main(["hil", "robot", *arguments, *limits]) == 2
     assert message in capsys.readouterr().err

@@ -20,7 +20,7 @@ from robopref.hil.robot import Limiter, LimitsConfig, RobotServer
 WATCHDOG_S = 0.2
 LIMITS = {
     "low": [-0.1, -0.1, 0.0], "high": [0.1, 0.1, 0.3], "speed": 0.4, "step": 2.0,
-    "metres_per_action": 0.02,
+    "per_action": 0.02,
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def forward(speed: float = 1.0) -> Any:
         ("low", "does not start without the box"),
         ("speed", "limits.speed=0.0: a robot does not start without it"),
         ("step", "limits.step=0.0"),
-        ("metres_per_action", "limits.metres_per_action=0.0"),
+        ("per_action", "limits.per_action=0.0"),
     ],
 )
 def test_a_robot_does_not_start_without_limits(missing: str, message: str) -> None:
