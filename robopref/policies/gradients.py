@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robopref.networks.actor_critic import LOG_STD_RANGE
+from robopref.policies.losses import cloning_loss
 
 
 def expectile_gradient(difference: Tensor, expectile: float) -> tuple[Tensor, Tensor]:
@@ -122,18 +123,14 @@ def soft_actor_gradients(
 
 
 def cloning_gradient(mean: Tensor, actions: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean over `weights` of `|tanh(mean) - action|^2`, and its gradient by `mean`.
+    """() `cloning_loss` of the actions `tanh(mean)`, and its (B, A) gradient by `mean`.
 
     Args:
         mean: (B, A) before the tanh.
         actions: (B, A)
-        weights: (B,), of which a row of zero counts for nothing.
-
-    Returns:
-        (), and (B, A).
+        weights: (B,) of 0 and 1.
     """
-    told = torch.tanh(mean)
-    apart = told - actions
+    own = torch.tanh(mean)
     share = (weights / weights.sum().clamp(min=1.0)).unsqueeze(-1)
-    loss = (share * apart.square()).sum()
-    return loss, (1.0 - told.square()).mul_(apart).mul_(2.0 * share)
+    gradient = (1.0 - own.square()).mul_(own - actions).mul_(2.0 * share)
+    return cloning_loss(own, actions, weights), gradient

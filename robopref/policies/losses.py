@@ -90,6 +90,21 @@ def soft_actor_loss(values: Tensor, log_probs: Tensor, temperature: Tensor) -> T
     return (temperature.detach() * log_probs - values).mean()
 
 
+def cloning_loss(mean_actions: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+    """() squared distance from demonstrated actions, averaged over those that count.
+
+    With weights of 1 where the critics value the demonstrated action above the policy's own, and 0
+    elsewhere, it is the cloning loss with Q-filter of Nair et al. 2018 (arXiv 1709.10089, eq. 4).
+
+    Args:
+        mean_actions: (B, A) of the policy.
+        actions: (B, A)
+        weights: (B,) of 0 and 1.
+    """
+    distances = (mean_actions - actions).square().sum(-1)
+    return (weights * distances).sum() / weights.sum().clamp(min=1.0)
+
+
 def temperature_loss(log_temperature: Tensor, log_probs: Tensor, target_entropy: float) -> Tensor:
     """() `-log alpha * (log pi + target entropy)` (SAC, eq. 18, on log alpha as in its code).
 

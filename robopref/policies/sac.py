@@ -81,6 +81,10 @@ class SACConfig:
         for name in ("discount", "target_update_rate"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"sac.{name}: must be within [0, 1], found {getattr(self, name)}")
+        if self.cloning_weight < 0.0:
+            raise InputError(
+                f"sac.cloning_weight={self.cloning_weight}: must be at least 0, which clones nothing"
+            )
         for name in ("learning_rate", "initial_temperature", "critic_steps"):
             if getattr(self, name) <= 0:
                 raise InputError(f"sac.{name}: must be positive, found {getattr(self, name)}")
@@ -233,7 +237,7 @@ class SAC(Policy[TransitionBatch]):
         self, drawn: SquashedActions, values: Tensor, temperature: Tensor, batch: TransitionBatch
     ) -> dict[str, Tensor]:
         """Moves the actor; `values` (E, 2B) are those of the batch's actions and of its own."""
-        learner, size = self._learner, len(batch)
+        config, learner, size = self.config, self._learner, len(batch)
         of_batch, values = values.split(size, dim=1)
         action_gradients = learner.critic.input_gradients(
             slice(size, None), slice(self.observation_dim, None)
@@ -243,18 +247,18 @@ class SAC(Policy[TransitionBatch]):
             entropy = -own.log_probs.mean()
             # Of `temperature_loss`, which is linear in the log temperature.
             learner.log_temperature_gradient.copy_(
-                entropy - self.config.entropy_per_action * self.action_dim
+                entropy - config.entropy_per_action * self.action_dim
             )
-            value = values.mean(0) if self.config.actor_reads_mean else values.amin(0)
+            value = values.mean(0) if config.actor_reads_mean else values.amin(0)
             loss = soft_actor_loss(value, own.log_probs, temperature)
         gradients = soft_actor_gradients(own, action_gradients, temperature)
         metrics = {"actor_loss": loss, "entropy": entropy, "temperature": temperature}
-        if self.config.cloning_weight and batch.demonstrated is not None:
+        if config.cloning_weight and batch.demonstrated is not None:
             better = of_batch.mean(0) > values.mean(0)
             cloning_loss, gradient = cloning_gradient(
                 own.mean, batch.actions[:, : self._moves], batch.demonstrated * better
             )
-            gradients[:, : self._moves].add_(gradient, alpha=self.config.cloning_weight)
+            gradients[:, : self._moves].add_(gradient, alpha=config.cloning_weight)
             metrics["cloning_loss"] = cloning_loss
         learner.actor.backward(gradients.unsqueeze(0))
         return metrics

@@ -210,6 +210,7 @@ class VisualPolicy(Policy[TransitionBatch | PairBatch]):
             batch.rewards,
             torch.cat([self.standardizer(batch.next_observations), following.float()], dim=-1),
             batch.terminated,
+            demonstrated=batch.demonstrated,
         )
 
 

@@ -83,6 +83,7 @@ def test_next_observations_are_of_the_same_episode(capacity: int) -> None:
             assert (batch.observations[:, 0] == batch.next_observations[:, 0]).all()
             assert (batch.next_observations[:, 1] - batch.observations[:, 1] == 1).all()
             own = batch.observations[:, 0] >= 0
+            assert (batch.demonstrated == (~own).float()).all()
             rewards = 10 * batch.observations[:, 0] + batch.observations[:, 1]
             assert (batch.rewards == rewards)[own].all()
             assert torch.allclose(batch.actions[own, 0], batch.observations[own, 1] / 100)

@@ -30,6 +30,7 @@ def transitions(count: int) -> TransitionBatch:
         normal(count, seed=3),
         normal(count, observation_dim, seed=4),
         (torch.arange(count) % 5 == 0).float(),
+        demonstrated=(torch.arange(count) < count // 2).float(),
     )
 
 
@@ -39,6 +40,18 @@ def test_expectile() -> None:
     found, gradient = gradients.expectile_gradient((q - v).detach(), 0.8)
     torch.testing.assert_close(found, loss.detach())
     torch.testing.assert_close(gradient, torch.autograd.grad(loss, v)[0])
+
+
+def test_cloning() -> None:
+    mean, actions = normal(4, 3).requires_grad_(), normal(4, 3, seed=1).tanh()
+    weights = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    loss = losses.cloning_loss(torch.tanh(mean), actions, weights)
+    found, gradient = gradients.cloning_gradient(mean.detach(), actions, weights)
+    torch.testing.assert_close(found, loss.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss, mean)[0])
+    # Nobody to clone: nothing to learn.
+    none, gradient = gradients.cloning_gradient(mean.detach(), actions, torch.zeros(4))
+    assert none == 0.0 and not gradient.any()
 
 
 def test_critic() -> None:
@@ -128,6 +141,14 @@ def sac_by_autograd(policy: SAC, batch: TransitionBatch) -> None:
     own = policy.critic(own_pairs).squeeze(-1)
     value = own.mean(0) if config.actor_reads_mean else own.amin(0)
     actor_loss = losses.soft_actor_loss(value, log_probs[:size], temperature)
+    if config.cloning_weight:
+        theirs = policy.critic(torch.cat([batch.observations, batch.actions], -1)).squeeze(-1)
+        better = theirs.mean(0) > own.mean(0)
+        assert better.any() and not better.all()
+        told = torch.tanh(policy.actor.trunk(batch.observations)[0, :, : policy.action_dim])
+        assert batch.demonstrated is not None
+        cloning = losses.cloning_loss(told, batch.actions, batch.demonstrated * better)
+        actor_loss = actor_loss + config.cloning_weight * cloning
     entropy = config.entropy_per_action * policy.action_dim
     heat = losses.temperature_loss(policy.log_temperature, log_probs[:size], entropy)
     torch.autograd.backward(
@@ -146,8 +167,9 @@ def sac_by_autograd(policy: SAC, batch: TransitionBatch) -> None:
         SACConfig([16, 8]),
         SACConfig([16], critics=4, target_critics=2, actor_reads_mean=True),
         RLPDConfig([16, 8], critic_steps=1),
+        RLPDConfig([16, 8], critic_steps=1, cloning_weight=0.5),
     ],
-    ids=["iql", "sac", "redq", "rlpd"],
+    ids=["iql", "sac", "redq", "rlpd", "cloning"],
 )
 def test_update_has_the_gradients_of_autograd(config: IQLConfig | SACConfig) -> None:
     batch, twin = transitions(32), transitions(32)
