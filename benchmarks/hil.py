@@ -1,12 +1,15 @@
 """A person corrects a robot while it learns, beside learning without corrections and cloning.
 
-A scripted person, who is slow and strays (half the expert's speed, an error of 0.3 that lasts a
-second), gives five demonstrations and takes over when there is no progress. `hil` is RLPD with
-corrections, `rlpd` without, `hgdagger` clones demonstrations and the corrections of its own session
-(Kelly et al. 2019, arXiv 1810.02890), `bc` the demonstrations. Success, in 100 steps, is the
-policy's own, without corrections. Then actor and learner as processes at 20 Hz, and under kills.
+A scripted person, a little unsteady and no faster than the task's horizon needs, gives five
+demonstrations and takes over when there is no progress, to the end of the task. `hil` is robopref's
+default, `hilserl` the same with HIL-SERL's published settings alone, `rlpd` the default without
+corrections; `hgdagger` clones demonstrations and the corrections of its own session (Kelly et al.
+2019, arXiv 1810.02890), `bc` the demonstrations. Beside `hil` on the first task: `taught` pays a
+reward that its corrections teach, `started` one that was transferred from another task's labels.
+Success is the policy's own, without corrections, every 2,000 steps. Then actor and learner as
+processes at 20 Hz, and under kills.
 
-    python benchmarks/hil.py [--quick] [--steps 8000] [--json results/hil.json]
+    python benchmarks/hil.py [--quick] [--steps 8000] [--arms hil,bc] [--json results/hil.json]
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,20 +37,30 @@ import numpy as np
 from results import ROBOPREF, argument_parser, success_of_seeds, write_results
 from robopref.data.robomimic import load_dataset
 from robopref.evaluation.statistics import interquartile_mean
+from robopref.files import write_json
 from robopref.hil.log import StepLog
 
-TASKS = ("metaworld/drawer-close-v3", "metaworld/coffee-button-v3")
-HORIZON, DEMONSTRATIONS, EPISODES = 100, 5, 50
-PERSON = ("synthetic.speed=0.5", "synthetic.drift=0.3")
+DEMONSTRATIONS, EPISODES, EPISODES_ON_THE_WAY, EVERY = 5, 50, 20, 2_000
+HORIZON = 100
+SPEEDS = {"robosuite/lift": 0.7, "metaworld/plate-slide-v3": 1.0}
+"""The tasks, and the person's share of the scripted expert's speed."""
 RLPD = "learning.updates_per_step=2"
 ARMS: dict[str, tuple[str, ...]] = {
     "hil": ("operator=synthetic", RLPD),
+    "hilserl": ("operator=synthetic", RLPD, "learning.n_step=1", "rlpd.cloning_weight=0"),
     "rlpd": ("operator=none", RLPD),
     "hgdagger": (
         "operator=synthetic", "policy=behavior_cloning", "learning.pretraining_updates=2000",
     ),
     "bc": (),
+    "taught": ("operator=synthetic", RLPD, "reward.learn_every=5"),
+    "started": ("operator=synthetic", RLPD),
 }  # fmt: skip
+FIRST_TASK_ALONE = ("hilserl", "taught", "started")
+REACHED = 0.9
+LABELLED = "robosuite/pick-place-can"
+"""What the labels are of that `started` is transferred from."""
+RECORDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -76,45 +90,111 @@ class Run:
         if not self.demonstrations().exists():
             shutil.rmtree(self.demonstrations().parent, ignore_errors=True)
             self._robopref(
-                "hil", "record", f"env={self.task}", f"horizon={HORIZON}", "operator=synthetic",
-                "synthetic.patience=1", "synthetic.delay=0", f"synthetic.hold={HORIZON}", *PERSON,
-                f"episodes={DEMONSTRATIONS}", f"acting.seed={self.seed}",
-                f"name={self.demonstrations().parent.name}",
+                "hil", "record", f"env={self.task}", f"horizon={HORIZON}", *self._person(),
+                "synthetic.patience=1", "synthetic.delay=0", f"episodes={DEMONSTRATIONS}",
+                f"acting.seed={self.seed}", f"name={self.demonstrations().parent.name}",
+                "operator=synthetic",
             )  # fmt: skip
 
     def make(self) -> None:
-        """Runs it, unless it is there."""
-        if (self.run_folder / "metrics.json").exists():
-            return
-        shutil.rmtree(self.run_folder, ignore_errors=True)
-        common = [
-            f"dataset={self.demonstrations()}", f"evaluation.episodes={self.episodes}",
-            "device=cpu", f"name={self.run_folder.name}",
-        ]  # fmt: skip
+        """Runs it, or goes on where it was stopped."""
         if self.arm == "bc":
-            self._robopref(
-                "train", "policy=behavior_cloning", "training.updates=5000",
-                "evaluation.episodes_on_the_way=0", f"training.seed={self.seed}", *common,
-            )  # fmt: skip
-        else:
-            self._robopref(
-                "hil", "local", f"env={self.task}", f"horizon={HORIZON}", f"steps={self.steps}",
-                f"learning.seed={self.seed}", f"acting.seed={self.seed}", *ARMS[self.arm], *PERSON,
-                *common,
-            )  # fmt: skip
-        print(f"{self.run_folder.name}: {self.row()['success']:.2f}", flush=True)
+            if not (self.run_folder / "metrics.json").exists():
+                shutil.rmtree(self.run_folder, ignore_errors=True)
+                self._robopref(
+                    "train", "policy=behavior_cloning", "training.updates=5000",
+                    "evaluation.episodes_on_the_way=0", f"training.seed={self.seed}",
+                    f"evaluation.episodes={self.episodes}", *self._common(),
+                )  # fmt: skip
+                print(f"{self.run_folder.name}: {self.curve()[-1]['success']:.2f}", flush=True)
+            return
+        while (done := sum(point["steps"] for point in self.curve()[-1:])) < self.steps:
+            block = min(EVERY, self.steps - done)
+            last = done + block >= self.steps
+            tried = self.episodes if last else min(EPISODES_ON_THE_WAY, self.episodes)
+            session = [f"steps={block}", f"evaluation.episodes={tried}"]
+            if done:
+                self._robopref("hil", "local", f"resume={self.run_folder}", *session)
+            else:
+                shutil.rmtree(self.run_folder, ignore_errors=True)
+                started = [f"rewards={self._transferred()}"] if self.arm == "started" else []
+                self._robopref(
+                    "hil", "local", f"env={self.task}", f"horizon={HORIZON}", *ARMS[self.arm],
+                    *self._person(), f"learning.seed={self.seed}", f"acting.seed={self.seed}",
+                    *self._common(), *started, *session,
+                )  # fmt: skip
+            point = {"steps": done + block, "takeovers": sum(self._each("takeovers"))}
+            point["success"] = self._metrics()["success"]
+            write_json(self.run_folder / "curve.json", [*self.curve(), point])
+            print(f"{self.run_folder.name}: {point}", flush=True)
 
-    def row(self) -> dict[str, Any]:
-        """Its figures; a session's also hold the share of each episode that was corrected."""
-        row: dict[str, Any] = json.loads((self.run_folder / "metrics.json").read_text())
-        if self.arm != "bc":
-            lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
-            row["rates"] = [json.loads(line)["episode/intervention_rate"] for line in lines]
-            episodes = [json.loads(line) for line in lines]
-            row["takeovers"] = sum(each["episode/takeovers"] for each in episodes)
-            good = [each["episode/steps"] for each in episodes if each["episode/success"]]
-            row["steps_to_success"] = float(np.mean(good[-20:])) if good else float("nan")
-        return row
+    def curve(self) -> list[dict[str, Any]]:
+        """Success without corrections, and takeovers so far, after so many steps."""
+        if self.arm == "bc":
+            return [{"steps": 0, "takeovers": 0, "success": self._metrics()["success"]}]
+        path = self.run_folder / "curve.json"
+        return list(json.loads(path.read_text())) if path.exists() else []
+
+    def figures(self) -> dict[str, float]:
+        """Of a session: shares of its first and last episodes that were corrected, and so on."""
+        rates = self._each("intervention_rate")
+        good = [
+            steps for steps, success in zip(self._each("steps"), self._each("success"), strict=True)
+            if success
+        ]  # fmt: skip
+        reached = [point for point in self.curve() if point["success"] >= REACHED]
+        return {
+            "corrected_first_10": float(np.mean(rates[:10])),
+            "corrected_last_10": float(np.mean(rates[-10:])),
+            "takeovers": sum(self._each("takeovers")),
+            "takeovers_to_0.9": reached[0]["takeovers"] if reached else float("nan"),
+            "steps_to_0.9": reached[0]["steps"] if reached else float("nan"),
+            "steps_to_success": float(np.mean(good[-20:])) if good else float("nan"),
+        }
+
+    def _metrics(self) -> dict[str, Any]:
+        return dict(json.loads((self.run_folder / "metrics.json").read_text()))
+
+    def _each(self, name: str) -> list[float]:
+        lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)[f"episode/{name}"] for line in lines]
+
+    def _person(self) -> list[str]:
+        return [
+            f"synthetic.speed={SPEEDS.get(self.task, 1.0)}", "synthetic.drift=0.1",
+            f"synthetic.hold={HORIZON}",
+        ]  # fmt: skip
+
+    def _common(self) -> list[str]:
+        return [f"dataset={self.demonstrations()}", "device=cpu", f"name={self.run_folder.name}"]
+
+    def _transferred(self) -> Path:
+        """A reward of this task from another one's labels, on mixed data that nobody labelled."""
+        made = self.folder / "runs" / "train-reward" / f"transferred-{self.seed}"
+        with RECORDING:
+            if not (made / "metrics.json").exists():
+                shutil.rmtree(made, ignore_errors=True)
+                source, target = (f"{name}-{self.seed}" for name in ("labelled", "unlabelled"))
+                for name, task in ((source, LABELLED), (target, self.task)):
+                    if not (self.folder / f"{name}.hdf5").exists():
+                        self._robopref(
+                            "collect", f"env={task}", "mix=mixed", "episodes=100",
+                            f"seed={self.seed}", f"output={name}.hdf5", "workers=1",
+                        )  # fmt: skip
+                for name in (source, f"{target}-transferred"):
+                    (self.folder / f"{name}.parquet").unlink(missing_ok=True)
+                self._robopref(
+                    "label", f"dataset={source}.hdf5", "pairs=500", f"output={source}.parquet"
+                )
+                self._robopref(
+                    "transfer", f"source={source}.hdf5", f"preferences={source}.parquet",
+                    f"target={target}.hdf5", f"output={target}-transferred.parquet",
+                )  # fmt: skip
+                self._robopref(
+                    "train-reward", f"dataset={target}.hdf5", f"name={made.name}",
+                    f"preferences={target}-transferred.parquet",
+                )  # fmt: skip
+        return made / "reward"
 
     def _robopref(self, *arguments: str) -> None:
         with (self.folder / "output.log").open("a") as output:
@@ -194,13 +274,14 @@ def main() -> None:
     """Sessions first, two at a time, then the processes."""
     parser = argument_parser(__doc__.splitlines()[0], "hil")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-hil"))
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(SPEEDS))
+    parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8_000)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     tasks, seeds, steps = options.tasks.split(","), options.seeds, options.steps
-    episodes, kills, pace_s = EPISODES, options.kills, 60.0
+    arms, episodes, kills, pace_s = options.arms.split(","), EPISODES, options.kills, 60.0
     folder = options.folder
     if options.quick:
         tasks, seeds, steps, episodes, kills, pace_s = tasks[:1], 1, 600, 5, 2, 10.0
@@ -210,41 +291,32 @@ def main() -> None:
     runs = [
         Run(folder, task, arm, seed, steps, episodes)
         for seed in range(seeds)
-        for task in tasks
-        for arm in ARMS
+        for arm in arms
+        for task in (tasks[:1] if arm in FIRST_TASK_ALONE else tasks)
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(Run.record, [run for run in runs if run.arm == "bc"]))
+        first = {(run.task, run.seed): run for run in runs}
+        list(pool.map(Run.record, first.values()))
         list(pool.map(Run.make, runs))
     table: list[dict[str, Any]] = []
     headline: dict[str, float] = {}
-    for arm in ARMS:
-        scores = np.array([
-            [run.row()["success"] for run in runs if (run.arm, run.task) == (arm, task)]
-            for task in tasks
-        ]).T  # fmt: skip
+    for arm in arms:
+        rows = [[run for run in runs if (run.arm, run.task) == (arm, task)] for task in tasks]
+        scores = [[run.curve()[-1]["success"] for run in own] for own in rows if own]
         name = "success_iqm" if arm == "hil" else f"{arm}_success_iqm"
-        headline[name] = round(interquartile_mean(scores).value, 4)
-        for task in tasks:
-            own = [run.row() for run in runs if (run.arm, run.task) == (arm, task)]
-            row = {"task": task, "arm": arm, "steps": steps}
-            row |= success_of_seeds(np.array([each["success"] for each in own]))
-            if arm != "bc":
-                row["corrected_first_10"] = round(
-                    float(np.mean([np.mean(each["rates"][:10]) for each in own])), 3
-                )
-                row["corrected_last_10"] = round(
-                    float(np.mean([np.mean(each["rates"][-10:]) for each in own])), 3
-                )
-                row["takeovers"] = round(float(np.mean([each["takeovers"] for each in own])), 1)
-                row["steps_to_success"] = round(
-                    float(np.mean([each["steps_to_success"] for each in own])), 1
-                )
+        headline[name] = round(interquartile_mean(np.array(scores).T).value, 4)
+        for own in filter(None, rows):
+            row = {"task": own[0].task, "arm": arm, "steps": steps}
+            row |= success_of_seeds(np.array([run.curve()[-1]["success"] for run in own]))
+            if arm == "bc":
+                shown = [np.mean(load_dataset(run.demonstrations()).lengths) for run in own]
+                row["steps_demonstrated"] = round(float(np.mean(shown)), 1)
             else:
-                shown = [load_dataset(run.demonstrations()) for run in runs if run.task == task]
-                row["steps_demonstrated"] = round(
-                    float(np.mean([np.mean(dataset.lengths) for dataset in shown])), 1
-                )
+                row["curves"] = [run.curve() for run in own]
+                figures = [run.figures() for run in own]
+                row |= {
+                    name: [round(float(each[name]), 3) for each in figures] for name in figures[0]
+                }
             table.append(row)
             print(row, flush=True)
     pair = Pair(folder / "pace")
@@ -258,7 +330,8 @@ def main() -> None:
     headline |= {"kills": kills, "lost_steps": lost + more}
     for name, value in headline.items():
         print(f"{name}: {value}")
-    write_results(options.json, headline, table, ["torch", "metaworld", "mujoco", "grpcio"])
+    packages = ["torch", "metaworld", "robosuite", "mujoco", "grpcio"]
+    write_results(options.json, headline, table, packages)
 
 
 if __name__ == "__main__":

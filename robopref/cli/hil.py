@@ -76,7 +76,7 @@ LEAVE_S = 10.0
 
 
 def _learner_config() -> RLPDConfig:
-    """HIL-SERL's, with two critic steps: a robot's minutes are few, and so are a laptop's."""
+    """HIL-SERL's settings, and cloning of what a person did where the critics agree."""
     return RLPDConfig(
         critics=2,
         critic_steps=2,
@@ -84,6 +84,7 @@ def _learner_config() -> RLPDConfig:
         initial_temperature=0.01,
         backup_entropy=False,
         entropy_per_action=-0.5,
+        cloning_weight=1.0,
     )
 
 

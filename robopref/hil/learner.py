@@ -49,7 +49,7 @@ class LearningConfig:
     batch_size: int = 256
     demonstrations_share: float = 0.5
     """Share of each batch from demonstrations and corrections."""
-    n_step: int = 1
+    n_step: int = 5
     """Steps of a critic's target: success is known further ahead sooner, and what was done in
     between counts as if the policy had chosen it."""
     start_steps: int = 100
