@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from robopref.processes import PeakMemory, long_time_slices
+from robopref.processes import PeakMemory, ahead_of_others, long_time_slices
 
 PARENT = """
 import functools
@@ -62,3 +62,16 @@ def test_time_slices_leave_everything_else_as_it_was():
     long_time_slices()
     after = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
     assert after == before
+
+
+def test_what_moves_a_robot_goes_first_where_that_is_permitted(monkeypatch):
+    program = "import os; from robopref.processes import ahead_of_others; ahead_of_others(); "
+    program += "print(os.getpriority(os.PRIO_PROCESS, 0))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert int(found.stdout) in (-10, os.getpriority(os.PRIO_PROCESS, 0))
+
+    def refused(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refused)
+    ahead_of_others()

@@ -65,7 +65,7 @@ from robopref.policies.behavior_cloning import BehaviorCloning, BehaviorCloningC
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPD, RLPDConfig
 from robopref.policies.visual import EncoderConfig, VisualConfig
-from robopref.processes import one_thread
+from robopref.processes import ahead_of_others, one_thread
 from robopref.rewards.registry import load_reward
 from robopref.training.evaluated import EvaluationConfig
 from robopref.training.logger import MetricsLogger
@@ -238,6 +238,8 @@ def learner(config: HilConfig) -> None:
 def actor(config: HilConfig) -> None:
     """Drives a robot; everything it does is in runs/hil/<name>-actor until the learner has it."""
     one_thread()
+    if config.acting.rate_hz:
+        ahead_of_others()
     name = config.name or "robot"
     env = driven_robot(config, name)
     client = LinkClient(config.link, name, sizes(env))

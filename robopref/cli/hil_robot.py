@@ -44,7 +44,7 @@ from robopref.hil.lerobot_devices import LeRobotArm, LeRobotConfig
 from robopref.hil.link import LinkConfig
 from robopref.hil.remote_robot import emergency_stop
 from robopref.hil.robot import LimitsConfig, RobotServer
-from robopref.processes import one_thread
+from robopref.processes import ahead_of_others, one_thread
 
 ADDRESS = "127.0.0.1:50052"
 ARMS = ("franka", "lerobot")
@@ -86,6 +86,7 @@ class HilRobotConfig:
 def robot(config: HilRobotConfig) -> None:
     """Serves the robot until it is told to stop."""
     one_thread()
+    ahead_of_others()
     if bool(config.env) == bool(config.arm):
         raise InputError(
             "env=, arm=: give one of them, such as env=metaworld/drawer-open-v3 or arm=franka"

@@ -83,7 +83,7 @@ class SACConfig:
                 raise InputError(f"sac.{name}: must be within [0, 1], found {getattr(self, name)}")
         if self.cloning_weight < 0.0:
             raise InputError(
-                f"sac.cloning_weight={self.cloning_weight}: must be at least 0, which clones nothing"
+                f"sac.cloning_weight={self.cloning_weight}: at least 0, which clones nothing"
             )
         for name in ("learning_rate", "initial_temperature", "critic_steps"):
             if getattr(self, name) <= 0:
