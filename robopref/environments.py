@@ -34,7 +34,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     except ModuleNotFoundError as error:
         raise InputError(
             f"env={env_id}: needs the package {error.name or env_id.split(':')[0]!r}; install it "
-            "(pip install 'robopref[metaworld,robosuite,xmagical]' brings the simulators)"
+            "(pip install 'robopref[metaworld,robosuite,xmagical,gym_hil]' brings the simulators)"
         ) from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):

@@ -89,6 +89,11 @@ for _task in ("avoid", "group"):
         disable_env_checker=True,
     )
 gymnasium.register(
+    id="gym_hil/pick-cube",
+    entry_point="robopref_envs.gym_hil:PickCubeEnv",
+    disable_env_checker=True,
+)
+gymnasium.register(
     id="toy/point-mass-v0",
     entry_point="robopref_envs.toy:PointMassEnv",
     disable_env_checker=True,
