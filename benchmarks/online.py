@@ -60,6 +60,8 @@ ARMS = {
     "sb3": Arm(ALONE),
     "learned": Arm(ASKED, (*ANSWERS, "ask.strategy=uniform"), steps=25_000),
     "disagreement": Arm(ASKED[:1], (*ANSWERS, "ask.strategy=disagreement"), steps=25_000),
+    # The true reward in as many steps, where the arms above and below learn without it.
+    "paid": Arm(ASKED[1:], SAC, steps=25_000),
     # Nobody is asked: a ranking of factors answers.
     "heron": Arm(
         ASKED,
@@ -207,13 +209,13 @@ def tabulate(runs: Sequence[Run]) -> tuple[list[dict[str, object]], dict[str, fl
 
 COLOURS = {
     "sac": "#1f5fbf", "alone": "#1f5fbf", "sb3": "#999999", "learned": "#c0392b",
-    "disagreement": "#e08e2b", "heron": "#16a085", "rlpd": "#2a8f4f", "reset": "#8e44ad",
-    "offline_to_online": "#e67e22",
+    "disagreement": "#e08e2b", "paid": "#1f5fbf", "heron": "#16a085", "rlpd": "#2a8f4f",
+    "reset": "#8e44ad", "offline_to_online": "#e67e22",
 }  # fmt: skip
 NAMES = {
-    "sac": "SAC", "alone": "SAC", "sb3": "stable-baselines3's SAC", "learned": "SAC, 500 answers",
-    "disagreement": "the same, by disagreement", "heron": "SAC, a ranking of factors",
-    "rlpd": "RLPD, 10 demonstrations",
+    "sac": "SAC", "alone": "SAC", "paid": "SAC", "sb3": "stable-baselines3's SAC",
+    "learned": "SAC, 500 answers", "disagreement": "the same, by disagreement",
+    "heron": "SAC, a ranking of factors", "rlpd": "RLPD, 10 demonstrations",
     "reset": "SAC, dataset reset", "offline_to_online": "IQL, offline first",
 }  # fmt: skip
 
