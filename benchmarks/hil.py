@@ -112,7 +112,7 @@ class Run:
             block = min(EVERY, self.steps - done)
             last = done + block >= self.steps
             tried = self.episodes if last else min(EPISODES_ON_THE_WAY, self.episodes)
-            session = [f"steps={block}", f"evaluation.episodes={tried}"]
+            session = [f"steps={done + block}", f"evaluation.episodes={tried}"]
             if done:
                 self._robopref("hil", "local", f"resume={self.run_folder}", *session)
             else:
