@@ -20,6 +20,7 @@ from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
 from robopref_envs.demonstrators import Demonstrator, ScriptedExpert, Vector
+from robopref_envs.mujoco_state import physics_state, restore_physics
 from robopref_envs.rendering import SceneCameras, check_cameras
 
 METRES_PER_ACTION = 0.025
@@ -31,7 +32,6 @@ ABOVE, NEAR, GRASP_STEPS = 0.08, 0.012, 4
 LARGEST_PICTURE = 1024
 BORDER = 0.05
 """How far outside of where cubes are put one is out of reach, in metres."""
-PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class PickCubeEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
@@ -139,19 +139,15 @@ class PickCubeEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
 
     def get_state(self) -> NDArray[np.float64]:
         """(S,): all that `set_state` needs to continue from this very step."""
-        physics = np.empty(mujoco.mj_stateSize(self.panda.model, PHYSICS))
-        mujoco.mj_getState(self.panda.model, self.panda.data, physics, PHYSICS)
         heights = self.panda._z_init, self.panda._z_success
+        physics = physics_state(self.panda.model, self.panda.data)
         return np.concatenate([[self._steps, *heights], physics])
 
     def set_state(self, state: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Restores a state of `get_state` and returns its observation."""
         self._steps = int(state[0])
         self.panda._z_init, self.panda._z_success = state[1:3]
-        mujoco.mj_setState(self.panda.model, self.panda.data, state[3:], PHYSICS)
-        mujoco.mj_forward(self.panda.model, self.panda.data)
-        # mj_forward rewrote the solver's warm start, which the next step reads.
-        mujoco.mj_setState(self.panda.model, self.panda.data, state[3:], PHYSICS)
+        restore_physics(self.panda.model, self.panda.data, state[3:])
         return self._observation(self.panda._compute_observation())
 
     def render(self) -> NDArray[np.uint8]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from robopref_envs.demonstrators import Demonstrator
 from robopref_envs.distractors import Distractors, check_distractors
 from robopref_envs.metaworld_experts import MetaWorldExpert
+from robopref_envs.mujoco_state import physics_state, restore_physics
 from robopref_envs.rendering import SceneCameras, check_cameras
 
-PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
 
@@ -154,8 +154,7 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def get_state(self) -> NDArray[np.float64]:
         """(S,): all that `set_state` needs to continue from this very step."""
-        physics = np.empty(mujoco.mj_stateSize(self.sawyer.model, PHYSICS))
-        mujoco.mj_getState(self.sawyer.model, self.sawyer.data, physics, PHYSICS)
+        physics = physics_state(self.sawyer.model, self.sawyer.data)
         return np.concatenate(
             [self.sawyer._last_rand_vec, [self._steps], self._frame_before, physics]
         )
@@ -173,12 +172,9 @@ class MetaWorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             self._placed = goal.copy()
         self._steps = int(rest[0])
         self.sawyer.curr_path_length = self._steps
-        mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
-        mujoco.mj_forward(self.sawyer.model, self.sawyer.data)
+        restore_physics(self.sawyer.model, self.sawyer.data, rest[19:])
         for site in self.sawyer._target_site_config:
             self.sawyer._set_pos_site(*site)
-        # mj_forward rewrote the solver's warm start, which the next step reads.
-        mujoco.mj_setState(self.sawyer.model, self.sawyer.data, rest[19:], PHYSICS)
         return self._observe(frame_before=rest[1:19].copy())
 
     def _reset_in_place(self) -> Observation:

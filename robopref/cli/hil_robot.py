@@ -47,7 +47,6 @@ from robopref.hil.robot import LimitsConfig, RobotServer
 from robopref.processes import ahead_of_others, one_thread
 
 ADDRESS = "127.0.0.1:50052"
-ARMS = ("franka", "lerobot")
 HORIZON = 100
 """Steps of a real arm's episode unless `horizon` says otherwise, as HIL-SERL has it."""
 
@@ -91,8 +90,6 @@ def robot(config: HilRobotConfig) -> None:
         raise InputError(
             "env=, arm=: give one of them, such as env=metaworld/drawer-open-v3 or arm=franka"
         )
-    if config.arm != "lerobot":
-        config.limits.check()
     env = _real(config) if config.arm else _simulated(config)
     server = RobotServer(env, config.link, config.limits, config.rate_hz, config.watchdog_s)
     name, address = config.env or config.arm, config.link.address
@@ -107,6 +104,7 @@ def robot(config: HilRobotConfig) -> None:
 
 
 def _simulated(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
+    config.limits.check()
     if config.camera_sources:
         raise InputError("camera_sources=: are a real arm's; give cameras= of the simulation")
     return make_env(
@@ -119,20 +117,9 @@ def _real(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
         raise InputError(f"arm={config.arm}: no such arm; choose from {', '.join(ARMS)}")
     if config.cameras:
         raise InputError("cameras=: are a simulation's; give camera_sources= of the real ones")
-    arm: Arm
-    if config.arm == "franka":
-        home = config.franka.home
-        config.franka.check()
-        _check_home(config, home)
-        arm = FrankaArm(config.franka, config.limits.per_action)
-    else:
-        home = config.lerobot.home
-        arm = LeRobotArm(config.lerobot, config.limits.per_action)
+    arm, home = ARMS[config.arm](config)
     cameras: dict[str, Camera] = {}
     try:
-        if config.arm == "lerobot":
-            config.limits.check(arm.joints)
-            _check_home(config, home)
         for name, source in config.camera_sources.items():
             cameras[name] = Camera(name, str(source), config.image_size)
     except InputError:
@@ -142,6 +129,32 @@ def _real(config: HilRobotConfig) -> gymnasium.Env[Any, Any]:
         raise
     horizon = config.horizon or HORIZON
     return ArmEnv(arm, np.array(home, np.float32), horizon, cameras, config.image_size)
+
+
+def _franka(config: HilRobotConfig) -> tuple[Arm, Sequence[float]]:
+    """The arm, and where its episodes begin."""
+    config.limits.check()
+    config.franka.check()
+    _check_home(config, config.franka.home)
+    return FrankaArm(config.franka, config.limits.per_action), config.franka.home
+
+
+def _lerobot(config: HilRobotConfig) -> tuple[Arm, Sequence[float]]:
+    """As `_franka`; which joints there are to be limited, the arm alone knows."""
+    arm = LeRobotArm(config.lerobot, config.limits.per_action)
+    try:
+        config.limits.check(arm.joints)
+        _check_home(config, config.lerobot.home)
+    except InputError:
+        arm.close()
+        raise
+    return arm, config.lerobot.home
+
+
+ARMS: Mapping[str, Callable[[HilRobotConfig], tuple[Arm, Sequence[float]]]] = {
+    "franka": _franka,
+    "lerobot": _lerobot,
+}
 
 
 def _check_home(config: HilRobotConfig, home: Sequence[float]) -> None:

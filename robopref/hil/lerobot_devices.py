@@ -67,7 +67,8 @@ class LeRobotArm:
         Raises:
             InputError: if LeRobot or the arm cannot be had, or the arm is not calibrated.
         """
-        self._robot = _connected("robot", config)
+        self._robot = _made("robot", config)
+        _connect(self._robot, "robot", config)
         self.name, self.per_action, self.near = config.type, per_action, config.near
         self.joints = _joints(self._robot)
         if not self.joints:
@@ -256,12 +257,6 @@ def _joints(device: Any) -> tuple[str, ...]:
     """Names of the joints that it moves, in LeRobot's order."""
     names = tuple(device.action_features)
     return tuple(name.removesuffix(JOINT) for name in names if name.endswith(JOINT))
-
-
-def _connected(kind: str, config: LeRobotConfig) -> Any:
-    device = _made(kind, config)
-    _connect(device, kind, config)
-    return device
 
 
 def _made(kind: str, config: LeRobotConfig) -> Any:

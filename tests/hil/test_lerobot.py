@@ -168,6 +168,7 @@ def test_joints_are_commanded_from_their_goals(follower: tuple[Servos, LeRobotAr
     servos.move("shoulder_pan", -50.0)  # held fast: the goal does not run away
     np.testing.assert_allclose(arm.reference(arm.state())[0], -40.0, atol=0.3)
     arm.stop()
+    arm.state()  # servos answer no goals; when they answer this, they have read them
     np.testing.assert_allclose(servos.goal("shoulder_pan"), -50.0, atol=0.3)
 
 
