@@ -44,6 +44,8 @@ class EvaluationResult:
     """(episodes,): success at any step, Meta-World's own rule."""
     success_last: NDArray[np.bool_]
     """(episodes,): success at the last step."""
+    steps_to_success: NDArray[np.int64]
+    """(episodes,): number of the first step with success, counted from 1; 0 where there is none."""
     learned_returns: NDArray[np.float64] | None = None
     """(episodes,): undiscounted sums of a learned reward."""
 
@@ -98,8 +100,8 @@ def evaluate(
     else:
         player = (_files(policy), env_id, dict(env_kwargs), seed, tuple(learned))
         results = parallel(_player, player, range(episodes), workers, cluster)
-    returns, success_any, success_last, sums = map(np.array, zip(*results, strict=True))
-    return EvaluationResult(returns, success_any, success_last, sums if learned[0] else None)
+    returns, success_last, steps, sums = map(np.array, zip(*results, strict=True))
+    return EvaluationResult(returns, steps > 0, success_last, steps, sums if learned[0] else None)
 
 
 def record_video(
@@ -134,8 +136,8 @@ def record_video(
     return np.stack(frames)
 
 
-Outcome = tuple[float, bool, bool, float]
-"""Return, success at any step, success at the last step, and return of a learned reward."""
+Outcome = tuple[float, bool, int, float]
+"""Return, success at the last step, steps to the first success, and return of a learned reward."""
 
 
 def _play_here(
@@ -168,7 +170,8 @@ def _play(
     steps = _steps(policy, env, _reset_seed(seed, index))
     rewards, successes, *seen = zip(*steps, strict=True)
     learned = 0.0 if reward is None else _learned_return(reward, *map(np.array, seen))
-    return float(sum(rewards)), any(successes), successes[-1], learned
+    first = successes.index(True) + 1 if any(successes) else 0
+    return float(sum(rewards)), successes[-1], first, learned
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Cameras through OpenCV, each read by a thread of its own, so that the newest picture is there."""
+"""Cameras, each read by a thread of its own, so that the newest picture is there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
+from robopref.hil.realsense import SCHEME, RealSenseCapture
 
 OLD_S = 0.5
 """Age from which on a picture says nothing about now."""
@@ -30,7 +31,7 @@ class Camera:
         Args:
             name: for messages.
             source: number of the device, a file such as /dev/video0 or of a video, or an address
-                that OpenCV reads, such as rtsp://…
+                that OpenCV reads, such as rtsp://…; or realsense: and a serial number.
             image_size: width and height of the pictures, which are cut to a square from the middle.
             old_s: age from which on a picture is refused.
 
@@ -38,13 +39,17 @@ class Camera:
             InputError: if it cannot be opened or gives no picture.
         """
         self.name, self._size, self._old_s = name, image_size, old_s
-        self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-        if not self._capture.isOpened():
-            raise InputError(
-                f"camera {name}: cannot open {source!r}; give the number of a device, a file or an "
-                "address, and see that no other program has it"
-            )
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._capture: cv2.VideoCapture | RealSenseCapture
+        if source.startswith(SCHEME):
+            self._capture = RealSenseCapture(source.removeprefix(SCHEME))
+        else:
+            self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+            if not self._capture.isOpened():
+                raise InputError(
+                    f"camera {name}: cannot open {source!r}; give the number of a device, a file "
+                    "or an address, and see that no other program has it"
+                )
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._newest: tuple[NDArray[np.uint8], float] | None = None
         self._ending = threading.Event()
         self._arrived = threading.Event()

@@ -12,9 +12,10 @@ from robopref.evaluation.statistics import mean
 
 
 def outcome_metrics(result: EvaluationResult) -> dict[str, float]:
-    """Success at any step, success at the last step and return, each with `_low` and `_high`.
+    """Success at any step, success at the last step, return and, of episodes with success, steps
+    until then, each with `_low` and `_high`.
 
-    The intervals are Wilson's for shares, and bootstrapped for the return.
+    The intervals are Wilson's for shares, and bootstrapped for the others.
     """
     metrics: dict[str, float] = {"episodes": len(result.returns)}
     for name, successes in (
@@ -23,10 +24,12 @@ def outcome_metrics(result: EvaluationResult) -> dict[str, float]:
     ):
         low, high = binomtest(int(successes.sum()), len(successes)).proportion_ci(method="wilson")
         metrics |= {name: float(successes.mean()), f"{name}_low": low, f"{name}_high": high}
-    returns = mean(np.asarray(result.returns)[:, None])
-    return metrics | {
-        "return": returns.value, "return_low": returns.low, "return_high": returns.high
-    }  # fmt: skip
+    steps = result.steps_to_success[result.success_any]
+    for name, values in (("return", result.returns), ("steps_to_success", steps)):
+        if len(values):
+            found = mean(np.asarray(values, np.float64)[:, None])
+            metrics |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return metrics
 
 
 def outcome_line(metrics: Mapping[str, float]) -> str:
@@ -35,6 +38,9 @@ def outcome_line(metrics: Mapping[str, float]) -> str:
         f"{title} {metrics[name]:.0%} [{metrics[f'{name}_low']:.0%}, {metrics[f'{name}_high']:.0%}]"
         for name, title in (("success", "success"), ("success_last", "at the last step"))
     ]
+    steps = metrics.get("steps_to_success")
+    after = [] if steps is None else [f"after {steps:.0f} steps"]
     return (
-        f"{', '.join(shares)}, return {metrics['return']:.4g} over {metrics['episodes']} episodes"
+        f"{', '.join([shares[0], *after, shares[1]])}, return {metrics['return']:.4g} over "
+        f"{metrics['episodes']} episodes"
     )

@@ -101,6 +101,8 @@ def test_success_at_any_and_at_the_last_step() -> None:
     result = evaluate(Passer(BehaviorCloningConfig(), 4, 2), ENV, {"horizon": 80}, 10, seed=0)
     assert result.success_any.all()
     assert result.success_last.sum() < 10
+    assert (0 < result.steps_to_success).all()
+    assert (result.steps_to_success < 80).all()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
