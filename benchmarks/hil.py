@@ -124,7 +124,9 @@ class Run:
                     *self._common(), *started, *session,
                 )  # fmt: skip
             point = {"steps": done + block, "takeovers": sum(self._each("takeovers"))}
-            point["success"] = self._metrics()["success"]
+            metrics = self._metrics()
+            point["success"] = metrics["success"]
+            point["steps_to_success"] = metrics.get("steps_to_success", float("nan"))
             write_json(self.run_folder / "curve.json", [*self.curve(), point])
             print(f"{self.run_folder.name}: {point}", flush=True)
 
@@ -138,10 +140,6 @@ class Run:
     def figures(self) -> dict[str, float]:
         """Of a session: shares of its first and last episodes that were corrected, and so on."""
         rates = self._each("intervention_rate")
-        good = [
-            steps for steps, success in zip(self._each("steps"), self._each("success"), strict=True)
-            if success
-        ]  # fmt: skip
         reached = [point for point in self.curve() if point["success"] >= REACHED]
         return {
             "corrected_first_10": float(np.mean(rates[:10])),
@@ -149,7 +147,7 @@ class Run:
             "takeovers": sum(self._each("takeovers")),
             "takeovers_to_0.9": reached[0]["takeovers"] if reached else float("nan"),
             "steps_to_0.9": reached[0]["steps"] if reached else float("nan"),
-            "steps_to_success": float(np.mean(good[-20:])) if good else float("nan"),
+            "steps_to_success": self.curve()[-1]["steps_to_success"],
         }
 
     def _metrics(self) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class SyntheticOperatorConfig:
     noise: float = 0.1
     """Standard deviation of its actions, in the expert's scale."""
     drift: float = 0.0
-    """Standard deviation of an error of its motion that lasts for about a second (action units)."""
+    """Standard deviation of an error of where its hand goes, which lasts for about a second (action
+    units)."""
     speed: float = 1.0
     """Share of the expert's speed."""
 
@@ -158,6 +159,9 @@ class SyntheticOperatorConfig:
             raise InputError("operator.drift: at least 0; operator.speed: lies in (0, 1]")
 
 
+HAND_PLACES = 3
+"""Dimensions of an action that say where the hand goes; a device with which people drive has no
+others but the gripper's."""
 LASTING = 0.95
 """Share of an error of the scripted person's motion that is left a step later."""
 
@@ -187,7 +191,8 @@ class SyntheticOperator(Teleoperator):
                 "operator"
             )
         self.config, self._environment, self._rng = config, environment.unwrapped, rng
-        self._size = environment.action_space.shape[0] - 1  # the last one is the gripper's
+        # The hand's place comes first in an action, the gripper last.
+        self._places = min(HAND_PLACES, environment.action_space.shape[0] - 1)
         self.start(None)
 
     def start(self, observation: Any) -> None:
@@ -196,7 +201,7 @@ class SyntheticOperator(Teleoperator):
         self._expert = self._environment.demonstrator(mix, self._rng)
         self._observation = observation
         self._best: float | None = None
-        self._drift = np.zeros(self._size)
+        self._drift = np.zeros(self._places)
         self._since, self._left, self._done = 0, 0, False
 
     def watch(self, observation: Any, reward: float, success: bool) -> None:
@@ -217,10 +222,11 @@ class SyntheticOperator(Teleoperator):
             self._left, self._since = self.config.hold, 0
         self._left -= 1
         action: Action = self._expert.act(self._observation)
-        fresh = self._rng.normal(0.0, self.config.drift, self._size) if self.config.drift else 0.0
+        fresh = self._rng.normal(0.0, self.config.drift, self._places) if self.config.drift else 0.0
         self._drift = LASTING * self._drift + np.sqrt(1.0 - LASTING**2) * fresh
-        moved = self.config.speed * action[:-1] + self._drift
-        action[:-1] = np.clip(moved, -1.0, 1.0)
+        action[:-1] *= self.config.speed
+        moved = action[: self._places] + self._drift
+        action[: self._places] = np.clip(moved, -1.0, 1.0)
         if self._rng.random() < self.config.error:
             action = self._rng.uniform(-1.0, 1.0, len(action)).astype(np.float32)
         return action
