@@ -1,15 +1,16 @@
 """A person corrects a robot while it learns, beside learning without corrections and cloning.
 
-A scripted person, a little unsteady and no faster than the task's horizon needs, gives five
-demonstrations and takes over when there is no progress, to the end of the task. `hil` is robopref's
-default, `hilserl` the same with HIL-SERL's published settings alone, `rlpd` the default without
-corrections; `hgdagger` clones demonstrations and the corrections of its own session (Kelly et al.
-2019, arXiv 1810.02890), `bc` the demonstrations. Beside `hil` on the first task: `taught` pays a
-reward that its corrections teach, `started` one that was transferred from another task's labels.
-Success is the policy's own, without corrections, every 2,000 steps. Then actor and learner as
-processes at 20 Hz, and under kills.
+A scripted person, slow and unsteady, gives five demonstrations and takes over when there is no
+progress, to the end of the task. `hil` is robopref's default with smaller networks, `hilserl` the
+same with HIL-SERL's published settings alone, `rlpd` the default without corrections; `hgdagger`
+clones demonstrations and the corrections of its own session (Kelly et al. 2019, arXiv 1810.02890),
+`bc` the demonstrations. Beside `hil` on the first task: `taught` pays a reward that its corrections
+teach, `started` one that was transferred from another task's labels. Success is the policy's own,
+without corrections, every 2,000 steps. Then actor and learner as processes at 20 Hz, and under
+kills.
 
-    python benchmarks/hil.py [--quick] [--steps 8000] [--arms hil,bc] [--json results/hil.json]
+    pip install gym-hil
+    python benchmarks/hil.py [--quick] [--steps 20000] [--arms hil,bc] [--json results/hil.json]
 """
 
 from __future__ import annotations
@@ -41,24 +42,23 @@ from robopref.files import write_json
 from robopref.hil.log import StepLog
 
 DEMONSTRATIONS, EPISODES, EPISODES_ON_THE_WAY, EVERY = 5, 50, 20, 2_000
-HORIZON = 100
-SPEEDS = {"robosuite/lift": 0.7, "metaworld/plate-slide-v3": 1.0}
-"""The tasks, and the person's share of the scripted expert's speed."""
-RLPD = "learning.updates_per_step=2"
+TASKS = {"metaworld/plate-slide-v3": (150, 0.5), "gym_hil/pick-cube": (100, 0.4)}
+"""The tasks: steps of an episode, and the person's share of the scripted expert's speed."""
+SMALL = "rlpd.hidden=[128,128]"
 ARMS: dict[str, tuple[str, ...]] = {
-    "hil": ("operator=synthetic", RLPD),
-    "hilserl": ("operator=synthetic", RLPD, "learning.n_step=1", "rlpd.cloning_weight=0"),
-    "rlpd": ("operator=none", RLPD),
+    "hil": ("operator=synthetic", SMALL),
+    "hilserl": ("operator=synthetic", SMALL, "learning.n_step=1", "rlpd.cloning_weight=0"),
+    "rlpd": ("operator=none", SMALL),
     "hgdagger": (
         "operator=synthetic", "policy=behavior_cloning", "learning.pretraining_updates=2000",
     ),
     "bc": (),
-    "taught": ("operator=synthetic", RLPD, "reward.learn_every=5"),
-    "started": ("operator=synthetic", RLPD),
+    "taught": ("operator=synthetic", SMALL, "reward.learn_every=5"),
+    "started": ("operator=synthetic", SMALL),
 }  # fmt: skip
-FIRST_TASK_ALONE = ("hilserl", "taught", "started")
+FIRST_TASK_ALONE = ("taught", "started")
 REACHED = 0.9
-LABELLED = "robosuite/pick-place-can"
+LABELLED = "metaworld/sweep-into-v3"
 """What the labels are of that `started` is transferred from."""
 RECORDING = threading.Lock()
 
@@ -73,6 +73,11 @@ class Run:
     seed: int
     steps: int
     episodes: int
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an episode."""
+        return TASKS[self.task][0]
 
     @property
     def run_folder(self) -> Path:
@@ -90,8 +95,9 @@ class Run:
         if not self.demonstrations().exists():
             shutil.rmtree(self.demonstrations().parent, ignore_errors=True)
             self._robopref(
-                "hil", "record", f"env={self.task}", f"horizon={HORIZON}", *self._person(),
-                "synthetic.patience=1", "synthetic.delay=0", f"episodes={DEMONSTRATIONS}",
+                "hil", "record", f"env={self.task}", f"horizon={self.horizon}",
+                *self._person(), "synthetic.patience=1", "synthetic.delay=0",
+                f"episodes={DEMONSTRATIONS}",
                 f"acting.seed={self.seed}", f"name={self.demonstrations().parent.name}",
                 "operator=synthetic",
             )  # fmt: skip
@@ -119,7 +125,7 @@ class Run:
                 shutil.rmtree(self.run_folder, ignore_errors=True)
                 started = [f"rewards={self._transferred()}"] if self.arm == "started" else []
                 self._robopref(
-                    "hil", "local", f"env={self.task}", f"horizon={HORIZON}", *ARMS[self.arm],
+                    "hil", "local", f"env={self.task}", f"horizon={self.horizon}", *ARMS[self.arm],
                     *self._person(), f"learning.seed={self.seed}", f"acting.seed={self.seed}",
                     *self._common(), *started, *session,
                 )  # fmt: skip
@@ -159,8 +165,8 @@ class Run:
 
     def _person(self) -> list[str]:
         return [
-            f"synthetic.speed={SPEEDS.get(self.task, 1.0)}", "synthetic.drift=0.1",
-            f"synthetic.hold={HORIZON}",
+            f"synthetic.speed={TASKS[self.task][1]}", "synthetic.drift=0.2",
+            f"synthetic.hold={self.horizon}", "synthetic.patience=15",
         ]  # fmt: skip
 
     def _common(self) -> list[str]:
@@ -272,10 +278,10 @@ def main() -> None:
     """Sessions first, two at a time, then the processes."""
     parser = argument_parser(__doc__.splitlines()[0], "hil")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-hil"))
-    parser.add_argument("--tasks", default=",".join(SPEEDS))
+    parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8_000)
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     tasks, seeds, steps = options.tasks.split(","), options.seeds, options.steps
@@ -328,7 +334,8 @@ def main() -> None:
     headline |= {"kills": kills, "lost_steps": lost + more}
     for name, value in headline.items():
         print(f"{name}: {value}")
-    packages = ["torch", "metaworld", "robosuite", "mujoco", "grpcio"]
+    packages = ["torch", "metaworld", "mujoco", "grpcio"]
+    packages += ["gym-hil"] * any(task.startswith("gym_hil/") for task in tasks)
     write_results(options.json, headline, table, packages)
 
 

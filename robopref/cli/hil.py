@@ -84,7 +84,7 @@ def _learner_config() -> RLPDConfig:
         initial_temperature=0.01,
         backup_entropy=False,
         entropy_per_action=-0.5,
-        cloning_weight=1.0,
+        cloning_weight=0.1,
     )
 
 
