@@ -21,13 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 
 import json
 import random
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
+from hil_processes import Processes
 from results import ROBOPREF, argument_parser, success_of_seeds, write_results
 from robopref.data.robomimic import load_dataset
 from robopref.evaluation.statistics import interquartile_mean
 from robopref.files import write_json
-from robopref.hil.log import StepLog
 
 DEMONSTRATIONS, EPISODES, EPISODES_ON_THE_WAY, EVERY = 5, 50, 20, 2_000
 TASKS = {"metaworld/plate-slide-v3": (150, 0.5), "gym_hil/pick-cube": (100, 0.4)}
@@ -56,6 +52,13 @@ ARMS: dict[str, tuple[str, ...]] = {
     "taught": ("operator=synthetic", SMALL, "reward.learn_every=5"),
     "started": ("operator=synthetic", SMALL),
 }  # fmt: skip
+SERVED_TASK, SERVED_SIZES = "gym_hil/pick-cube", (21, 4)
+SERVED = (
+    "rate_hz=60", "limits.low=[0.2,-0.3,0]", "limits.high=[0.6,0.3,0.5]", "limits.speed=3",
+    "limits.step=2", "limits.per_action=0.025",
+)  # fmt: skip
+"""An arm of its own process: three times as fast as a real one, so that a session takes six
+minutes."""
 FIRST_TASK_ALONE = ("taught", "started")
 REACHED = 0.9
 LABELLED = "metaworld/sweep-into-v3"
@@ -96,7 +99,7 @@ class Run:
             shutil.rmtree(self.demonstrations().parent, ignore_errors=True)
             self._robopref(
                 "hil", "record", f"env={self.task}", f"horizon={self.horizon}",
-                *self._person(), "synthetic.patience=1", "synthetic.delay=0",
+                *self.person(), "synthetic.patience=1", "synthetic.delay=0",
                 f"episodes={DEMONSTRATIONS}",
                 f"acting.seed={self.seed}", f"name={self.demonstrations().parent.name}",
                 "operator=synthetic",
@@ -126,7 +129,7 @@ class Run:
                 started = [f"rewards={self._transferred()}"] if self.arm == "started" else []
                 self._robopref(
                     "hil", "local", f"env={self.task}", f"horizon={self.horizon}", *ARMS[self.arm],
-                    *self._person(), f"learning.seed={self.seed}", f"acting.seed={self.seed}",
+                    *self.person(), f"learning.seed={self.seed}", f"acting.seed={self.seed}",
                     *self._common(), *started, *session,
                 )  # fmt: skip
             point = {"steps": done + block, "takeovers": sum(self._each("takeovers"))}
@@ -163,7 +166,8 @@ class Run:
         lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line)[f"episode/{name}"] for line in lines]
 
-    def _person(self) -> list[str]:
+    def person(self) -> list[str]:
+        """How the scripted one behaves."""
         return [
             f"synthetic.speed={TASKS[self.task][1]}", "synthetic.drift=0.2",
             f"synthetic.hold={self.horizon}", "synthetic.patience=15",
@@ -207,71 +211,28 @@ class Run:
             )
 
 
-class Pair:
-    """Actor and learner as processes."""
+def paced(folder: Path) -> Processes:
+    """A session on Drawer Open at 20 Hz."""
+    return Processes(
+        folder, (39, 4), ("env=metaworld/drawer-open-v3", "horizon=100"),
+        ("operator=synthetic", "acting.rate_hz=20"), ("evaluation.episodes=0",),
+    )  # fmt: skip
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self.folder = folder
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            link = f"link.address=127.0.0.1:{found.getsockname()[1]}"
-        common = ["env=metaworld/drawer-open-v3", "horizon=100", link, "steps=0"]
-        self._actor = ["actor", *common, "operator=synthetic", "acting.rate_hz=20", *options]
-        self._learner = ["learner", *common, "name=arm", "evaluation.episodes=0", "device=cpu"]
-        self.learner = self._start(self._learner)
-        self.actor = self._start(self._actor)
 
-    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{arguments[0]}.log").open("a") as output:
-            return subprocess.Popen(
-                [ROBOPREF, "hil", *arguments], cwd=self.folder, stdout=output, stderr=output
-            )
-
-    def stored(self) -> int:
-        """Steps on the learner's disk."""
-        path = self.folder / "runs/hil/arm/steps/robot.steps"
-        return StepLog(path, 39, 4, writes=False).last if path.exists() else 0
-
-    def wait_for(self, steps: int) -> None:
-        """Until the learner has so many more."""
-        wanted, end = self.stored() + steps, time.monotonic() + 120.0
-        while self.stored() < wanted:
-            if time.monotonic() > end:
-                raise RuntimeError((self.folder / "learner.log").read_text()[-2000:])
-            time.sleep(0.2)
-
-    def kill(self, rng: random.Random) -> int:
-        """Kills one of them and starts it again; steps that were stored and are not any more."""
-        time.sleep(rng.uniform(0.0, 2.0))
-        before = self.stored()
-        if rng.random() < 0.5:
-            self.actor.kill()
-            self.actor.wait()
-            self.actor = self._start(self._actor)
-        else:
-            self.learner.kill()
-            self.learner.wait()
-            self.learner = self._start(["learner", "resume=runs/hil/arm"])
-        lost = max(before - self.stored(), 0)
-        self.wait_for(20)
-        return lost
-
-    def finish(self) -> tuple[float, int]:
-        """Ends both; the actor's 99th percentile of lateness in ms, and steps lost or doubled."""
-        for process in (self.actor, self.learner):
-            process.send_signal(signal.SIGTERM)
-            process.wait(120)
-        spool = StepLog(self.folder / "runs/hil/robot-actor/robot.steps", 39, 4, writes=False).all()
-        kept = StepLog(self.folder / "runs/hil/arm/steps/robot.steps", 39, 4, writes=False).all()
-        assert spool is not None
-        assert kept is not None
-        same = np.array_equal(spool.sequence, kept.sequence)
-        same = same and np.array_equal(spool.observations, kept.observations)
-        late = re.findall(r"late by ([\d.]+) ms", (self.folder / "actor.log").read_text())
-        assert load_dataset(self.folder / "runs/hil/arm/session.hdf5").num_steps == len(kept)
-        return float(late[-1]), 0 if same else abs(len(spool) - len(kept)) or 1
+def served(run: Run) -> dict[str, float]:
+    """The session of `run` with the arm behind its own server: figures of its policy alone."""
+    folder = run.folder / f"served-{run.seed}"
+    if not (folder / "runs/hil/arm/metrics.json").exists():
+        processes = Processes(
+            folder, SERVED_SIZES, (f"env={run.task}", f"horizon={run.horizon}"),
+            (*run.person(), "operator=synthetic", f"acting.seed={run.seed}"),
+            (f"dataset={run.demonstrations()}", SMALL, f"learning.seed={run.seed}",
+             f"evaluation.episodes={run.episodes}"),
+            SERVED,
+        )  # fmt: skip
+        processes.wait_for(run.steps)
+        processes.finish()
+    return dict(json.loads((folder / "runs/hil/arm/metrics.json").read_text()))
 
 
 def main() -> None:
@@ -323,10 +284,20 @@ def main() -> None:
                 }
             table.append(row)
             print(row, flush=True)
-    pair = Pair(folder / "pace")
+    if SERVED_TASK in tasks and "hil" in arms:
+        found = [
+            served(Run(folder, SERVED_TASK, "hil", seed, steps, episodes)) for seed in range(seeds)
+        ]
+        row = {"task": SERVED_TASK, "arm": "served", "steps": steps}
+        row |= success_of_seeds(np.array([each["success"] for each in found]))
+        for name in ("steps_to_success", "intervention_rate_last_20"):
+            row[name] = [round(each.get(name, float("nan")), 3) for each in found]
+        table.append(row)
+        print(row, flush=True)
+    pair = paced(folder / "pace")
     pair.wait_for(round(pace_s * 20))
     headline["p99_period_error_ms"], lost = pair.finish()
-    pair, rng = Pair(folder / "kills"), random.Random(0)
+    pair, rng = paced(folder / "kills"), random.Random(0)
     pair.wait_for(40)
     for _ in range(kills):
         lost += pair.kill(rng)

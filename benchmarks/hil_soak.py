@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hil_processes import free_ports
 from results import ROBOPREF, argument_parser, write_results
 from robopref.hil.log import StepLog
 
@@ -108,7 +109,7 @@ class Session:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
-        ports = {name: _free_port() for name in ("learner", "robot")}
+        ports = dict(zip(("learner", "robot"), free_ports(2), strict=True))
         self.proxies = {name: Proxy(port) for name, port in ports.items()}
         self._arguments = {
             "robot": [
@@ -189,13 +190,6 @@ class Session:
         )
         found = re.findall(r"still ([\d.]+) s after its last command: no comm", self.log("robot"))
         return 0 if same else abs(len(spool) - len(kept)) or 1, [float(each) for each in found]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _wait(done: Callable[[], bool], what: str, session: Session | None = None) -> None:

@@ -6,14 +6,17 @@ Devices are in files of their own: keyboard.py, gamepad.py, spacemouse.py, brows
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from gymnasium.spaces import Dict
 from numpy.typing import NDArray
 
 from robopref.errors import InputError
+from robopref.evaluation.rollout import unflatten
 
 Action = NDArray[np.float32]
 
@@ -221,7 +224,7 @@ class SyntheticOperator(Teleoperator):
                 return None
             self._left, self._since = self.config.hold, 0
         self._left -= 1
-        action: Action = self._expert.act(self._observation)
+        action: Action = self._expert.act(self._named(self._observation))
         fresh = self._rng.normal(0.0, self.config.drift, self._places) if self.config.drift else 0.0
         self._drift = LASTING * self._drift + np.sqrt(1.0 - LASTING**2) * fresh
         action[:-1] *= self.config.speed
@@ -230,3 +233,10 @@ class SyntheticOperator(Teleoperator):
         if self._rng.random() < self.config.error:
             action = self._rng.uniform(-1.0, 1.0, len(action)).astype(np.float32)
         return action
+
+    def _named(self, observation: Any) -> Any:
+        """As the expert has it: a robot behind a network sends what it observes as one vector."""
+        space = self._environment.observation_space
+        if isinstance(observation, Mapping) or not isinstance(space, Dict):
+            return observation
+        return {name: rows[0] for name, rows in unflatten(observation[None], space).items()}

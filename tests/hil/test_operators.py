@@ -7,6 +7,7 @@ import pytest
 
 from robopref.environments import make_env
 from robopref.errors import InputError
+from robopref.evaluation.rollout import flatten
 from robopref.hil.corrections import correction_preferences
 from robopref.hil.keyboard import HELD_S, KeyboardOperator
 from robopref.hil.operators import SyntheticOperator, SyntheticOperatorConfig
@@ -50,6 +51,34 @@ def test_the_synthetic_operator_takes_over_after_its_patience_and_lets_go() -> N
     assert taken == [False] * 6 + [True] * 3 + [False] * 2 + [True] * 3
     operator.watch(found, 1.0, True)
     assert operator.read() is None  # done
+
+
+def lift_action(drift: float, flat: bool = False) -> np.ndarray:  # type: ignore[type-arg]
+    """(7,): the scripted person's first, without other noise."""
+    pytest.importorskip("robosuite")
+    env = make_env("robosuite/lift")
+    found, _ = env.reset(seed=0)
+    config = SyntheticOperatorConfig(patience=1, delay=0, noise=0.0, drift=drift, speed=0.5)
+    operator = SyntheticOperator(config, env, np.random.default_rng(0))
+    seen = flatten(found) if flat else found
+    operator.start(seen)
+    for _ in range(2):
+        operator.watch(seen, 0.0, False)
+    action = operator.read()
+    env.close()
+    assert action is not None
+    return action
+
+
+def test_the_synthetic_operator_strays_in_place_alone() -> None:
+    straight, astray = lift_action(drift=0.0), lift_action(drift=0.5)
+    assert (straight[:3] != astray[:3]).all()
+    np.testing.assert_array_equal(straight[3:], astray[3:])
+    assert np.abs(straight[3:6]).max() > 0.0  # it does turn the hand
+
+
+def test_the_synthetic_operator_reads_what_a_robot_behind_a_network_sends() -> None:
+    np.testing.assert_array_equal(lift_action(0.0), lift_action(0.0, flat=True))
 
 
 def test_an_environment_without_an_expert_is_refused() -> None:
