@@ -59,7 +59,7 @@ SERVED = (
 )  # fmt: skip
 """An arm of its own process: three times as fast as a real one, so that a session takes six
 minutes."""
-FIRST_TASK_ALONE = ("taught", "started")
+FIRST_TASK_ALONE = ("hilserl", "taught", "started")
 REACHED = 0.9
 LABELLED = "metaworld/sweep-into-v3"
 """What the labels are of that `started` is transferred from."""
