@@ -11,6 +11,7 @@ kills.
 
     pip install gym-hil
     python benchmarks/hil.py [--quick] [--steps 20000] [--arms hil,bc] [--json results/hil.json]
+    python benchmarks/hil.py --figure assets/hil.png    # from what the JSON file has
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from curves import draw
 from hil_processes import Processes
 from results import ROBOPREF, argument_parser, success_of_seeds, write_results
 from robopref.data.robomimic import load_dataset
@@ -60,6 +62,15 @@ SERVED = (
 """An arm of its own process: three times as fast as a real one, so that a session takes six
 minutes."""
 FIRST_TASK_ALONE = ("hilserl", "taught", "started")
+STYLES = {
+    "hil": ("with corrections", "#1f5fbf"),
+    "hilserl": ("with HIL-SERL's settings", "#999999"),
+    "rlpd": ("without corrections", "#2a8f4f"),
+    "hgdagger": ("HG-DAgger", "#c0392b"),
+    "taught": ("corrections teach a reward", "#8e44ad"),
+    "started": ("a transferred reward", "#e08e2b"),
+}
+"""Name and colour of each arm in the figure."""
 REACHED = 0.9
 LABELLED = "metaworld/sweep-into-v3"
 """What the labels are of that `started` is transferred from."""
@@ -244,7 +255,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--figure", type=Path, help="draws what the JSON file has")
     options = parser.parse_args()
+    if options.figure:
+        rows = json.loads(options.json.read_text())["table"]
+        curves = [
+            {**row, "curve": [(point["steps"], point["success"]) for point in curve]}
+            for row in rows
+            for curve in row.get("curves", [])
+        ]
+        draw(curves, STYLES, options.figure)
+        return
     tasks, seeds, steps = options.tasks.split(","), options.seeds, options.steps
     arms, episodes, kills, pace_s = options.arms.split(","), EPISODES, options.kills, 60.0
     folder = options.folder

@@ -18,15 +18,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: more threads than
 import json
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
+from curves import draw
 from peers.environments import peer_python
 from results import ROBOPREF, argument_parser, write_results
 
@@ -207,47 +207,19 @@ def tabulate(runs: Sequence[Run]) -> tuple[list[dict[str, object]], dict[str, fl
     return table, {name: round(float(np.mean(values)), 3) for name, values in last.items()}
 
 
-COLOURS = {
-    "sac": "#1f5fbf", "alone": "#1f5fbf", "sb3": "#999999", "learned": "#c0392b",
-    "disagreement": "#e08e2b", "paid": "#1f5fbf", "heron": "#16a085", "rlpd": "#2a8f4f",
-    "reset": "#8e44ad", "offline_to_online": "#e67e22",
-}  # fmt: skip
-NAMES = {
-    "sac": "SAC", "alone": "SAC", "paid": "SAC", "sb3": "stable-baselines3's SAC",
-    "learned": "SAC, 500 answers", "disagreement": "the same, by disagreement",
-    "heron": "SAC, a ranking of factors", "rlpd": "RLPD, 10 demonstrations",
-    "reset": "SAC, dataset reset", "offline_to_online": "IQL, offline first",
-}  # fmt: skip
-
-
-def draw(table: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draws success against steps: a panel for each task, a thin line for each seed."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    tasks = list(dict.fromkeys(row["task"] for row in table))
-    figure, axes = pyplot.subplots(
-        1, len(tasks), figsize=(3.4 * len(tasks), 2.9), sharey=True, layout="constrained"
-    )
-    for axis, task in zip(np.atleast_1d(axes), tasks, strict=True):
-        axis.set_title(task.split("/")[-1].removesuffix("-v3").replace("-", " "))
-        for arm in dict.fromkeys(row["arm"] for row in table if row["task"] == task):
-            curves = [row["curve"] for row in table if (row["arm"], row["task"]) == (arm, task)]
-            for curve in curves:
-                axis.plot(*zip(*curve, strict=True), color=COLOURS[arm], alpha=0.3, linewidth=0.8)
-            shortest = min(map(len, curves))
-            mean = np.mean([curve[:shortest] for curve in curves], axis=0)
-            label = f"{NAMES[arm]} ({len(curves)})"
-            axis.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=1.8, label=label)
-        axis.set_xlabel("steps of the environment")
-        axis.legend(fontsize=6.5, loc="upper left", frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
-    np.atleast_1d(axes)[0].set_ylabel("success")
-    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.65)  # the legend stands above the curves
-    np.atleast_1d(axes)[0].set_yticks(np.linspace(0.0, 1.0, 6))
-    figure.savefig(path, dpi=130)
+STYLES = {
+    "sac": ("SAC", "#1f5fbf"),
+    "alone": ("SAC", "#1f5fbf"),
+    "paid": ("SAC", "#1f5fbf"),
+    "sb3": ("stable-baselines3's SAC", "#999999"),
+    "learned": ("SAC, 500 answers", "#c0392b"),
+    "disagreement": ("the same, by disagreement", "#e08e2b"),
+    "heron": ("SAC, a ranking of factors", "#16a085"),
+    "rlpd": ("RLPD, 10 demonstrations", "#2a8f4f"),
+    "reset": ("SAC, dataset reset", "#8e44ad"),
+    "offline_to_online": ("IQL, offline first", "#e67e22"),
+}
+"""Name and colour of each arm in the figure."""
 
 
 def main() -> None:
@@ -262,7 +234,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="draws what the JSON file has")
     options = parser.parse_args()
     if options.figure:
-        draw(json.loads(options.json.read_text())["table"], options.figure)
+        draw(json.loads(options.json.read_text())["table"], STYLES, options.figure)
         return
     arms, tasks = options.arms.split(","), options.tasks.split(",")
     seeds, steps = (1, 5_000) if options.quick else (options.seeds, options.steps)
