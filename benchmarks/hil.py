@@ -162,6 +162,7 @@ class Run:
         rates = self._each("intervention_rate")
         reached = [point for point in self.curve() if point["success"] >= REACHED]
         return {
+            "success_on_the_way": float(np.mean([point["success"] for point in self.curve()])),
             "corrected_first_10": float(np.mean(rates[:10])),
             "corrected_last_10": float(np.mean(rates[-10:])),
             "takeovers": sum(self._each("takeovers")),
@@ -291,6 +292,10 @@ def main() -> None:
         scores = [[run.curve()[-1]["success"] for run in own] for own in rows if own]
         name = "success_iqm" if arm == "hil" else f"{arm}_success_iqm"
         headline[name] = round(interquartile_mean(np.array(scores).T).value, 4)
+        if arm in ("hil", "rlpd"):
+            way = [[run.figures()["success_on_the_way"] for run in own] for own in rows if own]
+            name = name.replace("success_iqm", "success_on_the_way")
+            headline[name] = round(float(np.mean(way)), 4)
         for own in filter(None, rows):
             row = {"task": own[0].task, "arm": arm, "steps": steps}
             row |= success_of_seeds(np.array([run.curve()[-1]["success"] for run in own]))

@@ -64,7 +64,7 @@ class Processes:
         while self.stored() < wanted:
             if time.monotonic() > end:
                 raise RuntimeError((self.folder / "learner.log").read_text()[-2000:])
-            time.sleep(0.2)
+            time.sleep(1.0)  # the file is read whole
 
     def kill(self, rng: random.Random) -> int:
         """Kills one of them and starts it again; steps that were stored and are not any more."""
