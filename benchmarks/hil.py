@@ -231,6 +231,19 @@ def paced(folder: Path) -> Processes:
     )  # fmt: skip
 
 
+def held_to(folder: Path, pace_s: float, kills: int) -> dict[str, float]:
+    """How well two processes keep time, and what kills cost them."""
+    pair = paced(folder / "pace")
+    pair.wait_for(round(pace_s * 20))
+    late, lost = pair.finish()
+    pair, rng = paced(folder / "kills"), random.Random(0)
+    pair.wait_for(40)
+    for _ in range(kills):
+        lost += pair.kill(rng)
+    _, more = pair.finish()
+    return {"p99_period_error_ms": late, "kills": kills, "lost_steps": lost + more}
+
+
 def served(run: Run) -> dict[str, float]:
     """The session of `run` with the arm behind its own server: figures of its policy alone."""
     folder = run.folder / f"served-{run.seed}"
@@ -311,24 +324,15 @@ def main() -> None:
             table.append(row)
             print(row, flush=True)
     if SERVED_TASK in tasks and "hil" in arms:
-        found = [
-            served(Run(folder, SERVED_TASK, "hil", seed, steps, episodes)) for seed in range(seeds)
-        ]
+        found = served(Run(folder, SERVED_TASK, "hil", 0, steps, episodes))
+        names = ("success", "success_low", "success_high", "steps_to_success")
+        names = (*names, "intervention_rate_last_20")
         row = {"task": SERVED_TASK, "arm": "served", "steps": steps}
-        row |= success_of_seeds(np.array([each["success"] for each in found]))
-        for name in ("steps_to_success", "intervention_rate_last_20"):
-            row[name] = [round(each.get(name, float("nan")), 3) for each in found]
-        table.append(row)
-        print(row, flush=True)
-    pair = paced(folder / "pace")
-    pair.wait_for(round(pace_s * 20))
-    headline["p99_period_error_ms"], lost = pair.finish()
-    pair, rng = paced(folder / "kills"), random.Random(0)
-    pair.wait_for(40)
-    for _ in range(kills):
-        lost += pair.kill(rng)
-    _, more = pair.finish()
-    headline |= {"kills": kills, "lost_steps": lost + more}
+        table.append(row | {name: found[name] for name in names if name in found})
+        print(table[-1], flush=True)
+    if not (processes := folder / "processes.json").exists():
+        write_json(processes, held_to(folder, pace_s, kills))
+    headline |= json.loads(processes.read_text())
     for name, value in headline.items():
         print(f"{name}: {value}")
     packages = ["torch", "metaworld", "mujoco", "grpcio"]
