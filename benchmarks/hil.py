@@ -26,7 +26,7 @@ import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,15 @@ class Run:
             return [{"steps": 0, "takeovers": 0, "success": self._metrics()["success"]}]
         path = self.run_folder / "curve.json"
         return list(json.loads(path.read_text())) if path.exists() else []
+
+    def success_within_corrections_of(self, other: Run) -> float:
+        """Success when the person had last taken over no more often than in all of another's."""
+        most = other.curve()[-1]["takeovers"]
+        return max(
+            (point["steps"], point["success"])
+            for point in [{"steps": 0, "success": 0.0, "takeovers": 0}, *self.curve()]
+            if point["takeovers"] <= most
+        )[1]
 
     def figures(self) -> dict[str, float]:
         """Of a session: shares of its first and last episodes that were corrected, and so on."""
@@ -323,6 +332,12 @@ def main() -> None:
                 }
             table.append(row)
             print(row, flush=True)
+    if {"hil", "hgdagger"} <= set(arms):
+        cloned = [run for run in runs if run.arm == "hgdagger"]
+        same = [[run.success_within_corrections_of(replace(run, arm="hil")) for run in cloned]]
+        headline["hgdagger_same_corrections_iqm"] = round(
+            interquartile_mean(np.array(same)).value, 4
+        )
     if SERVED_TASK in tasks and "hil" in arms:
         found = served(Run(folder, SERVED_TASK, "hil", 0, steps, episodes))
         names = ("success", "success_low", "success_high", "steps_to_success")
