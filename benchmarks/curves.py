@@ -42,6 +42,6 @@ def draw(
         axis.legend(fontsize=6.5, loc="upper left", frameon=False)
         axis.spines[["top", "right"]].set_visible(False)
     np.atleast_1d(axes)[0].set_ylabel("success")
-    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.65)  # the legend stands above the curves
+    np.atleast_1d(axes)[0].set_ylim(-0.03, 1.85)  # the legend stands above the curves
     np.atleast_1d(axes)[0].set_yticks(np.linspace(0.0, 1.0, 6))
     figure.savefig(path, dpi=130)
