@@ -42,7 +42,9 @@ class Processes:
         if arm:
             self.arm = self._start(["robot", *env, *arm, f"link.address={addresses[1]}"])
             self._actor += [f"robot.address={addresses[1]}"]
-            while "steps per second" not in (folder / "robot.log").read_text():
+            while "steps per second" not in (told := (folder / "robot.log").read_text()):
+                if self.arm.poll() is not None:
+                    raise RuntimeError(told[-2000:])
                 time.sleep(0.2)
         self.learner = self._start(self._learner)
         self.actor = self._start(self._actor)
@@ -97,9 +99,8 @@ class Processes:
         same = np.array_equal(spool.sequence, kept.sequence)
         same = same and np.array_equal(spool.observations, kept.observations)
         assert load_dataset(self.folder / "runs/hil/arm/session.hdf5").num_steps == len(kept)
-        return float(late[-1]) if late else float("nan"), 0 if same else abs(
-            len(spool) - len(kept)
-        ) or 1
+        wrong = 0 if same else abs(len(spool) - len(kept)) or 1
+        return float(late[-1]) if late else float("nan"), wrong
 
 
 def free_ports(count: int) -> list[int]:
