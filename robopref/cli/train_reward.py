@@ -41,6 +41,7 @@ from robopref.evaluation.reward_quality import (
 from robopref.evaluation.sensitivity import reward_sensitivity
 from robopref.files import write_json
 from robopref.preferences.dataset import check_dataset, check_informative, load_preferences
+from robopref.preferences.triplets import load_triplets
 from robopref.processes import long_time_slices, one_thread
 from robopref.report.saliency import saliency_picture
 from robopref.rewards.classifier import ClassifierConfig
@@ -69,6 +70,9 @@ class TrainRewardConfig:
     """robomimic HDF5 file that was labelled."""
     preferences: str = ""
     """Parquet file of labelled pairs; a classifier needs none."""
+    triplets: str = ""
+    """answers.parquet of a labelling session whose triplets (which of two is closer to a third) a
+    reward=rapl learns from too; none when empty."""
     test_preferences: str = ""
     """Parquet file of pairs kept aside, to measure label accuracy on; none when empty."""
     reward: Any = MISSING
@@ -129,16 +133,23 @@ def _train_reward(config: TrainRewardConfig, device: torch.device, rank: int) ->
     if test is not None:
         check_dataset(test, dataset)
     model = make_reward(config.reward, dataset, config.seed, device)
+    beside: dict[str, Any] = {}
+    if config.triplets:
+        if not isinstance(model, RaplReward):
+            raise InputError(
+                f"triplets={config.triplets}: reward {model.name} learns from none; choose rapl"
+            )
+        beside = {"triplets": load_triplets(config.triplets, dataset)}
     if config.doubtful != KEEP:
         strengths = preference_strengths(preferences, dataset, config.reward, config.seed)
         preferences = mended(preferences, strengths, config.doubtful, config.doubtful_share)
     if rank:  # another process writes down what all learn
-        model.fit(preferences, dataset, config.seed)
+        model.fit(preferences, dataset, config.seed, **beside)
         return
     with run_folder("train-reward", config.name, config) as folder:
         with MetricsLogger(folder) as logger:
             metrics: dict[str, Any] = dict(
-                model.fit(preferences, dataset, config.seed, on_epoch=logger.log)
+                model.fit(preferences, dataset, config.seed, on_epoch=logger.log, **beside)
             )
         model.save(folder / REWARD_FOLDER)
         learned = relabel(dataset, model)

@@ -1,8 +1,9 @@
 """Image encoders that others trained, kept as they are.
 
 `efficientnet_lite0` (Tan and Le 2019, arXiv 1905.11946, without squeeze-and-excitation) comes with
-its ImageNet weights as a Python package, so that it works without a download; the others fetch
-theirs at first use: torchvision's networks by their names (`resnet18`), timm's as `timm/NAME`.
+its ImageNet weights as a Python package, so that it works without a download, and so does
+`efficientnet_lite0_spatial`, which keeps where things are; the others fetch theirs at first use:
+torchvision's networks by their names (`resnet18`), timm's as `timm/NAME`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +20,10 @@ from robopref.errors import InputError
 
 EMBEDDED = "efficientnet_lite0"
 """The encoder whose weights are a package."""
+SPATIAL = "efficientnet_lite0_spatial"
+"""Its map at a sixteenth of the resolution, not averaged over the picture but projected."""
+SPATIAL_BLOCKS, SPATIAL_MAP, SPATIAL_FEATURES = 11, 112 * 7 * 7, 1024
+"""Blocks of the network up to that map, numbers in it, and features that they are projected to."""
 SIZE = 112
 """Width and height that images are brought to: what two processor cores can afford."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -30,13 +36,15 @@ class FrozenEncoder:
     """Maps images (B, C, H, W) uint8 to features (B, F) float16; holds no parameter that learns.
 
     Cameras stand side by side in `C`, three channels each, and their features do so in `F`. A
-    camera's features are averaged over the picture and normalised to mean 0 and variance 1.
+    camera's features are averaged over the picture (but for `efficientnet_lite0_spatial`) and
+    normalised to mean 0 and variance 1.
     """
 
     def __init__(self, name: str) -> None:
         """
         Args:
-            name: `efficientnet_lite0`, a network of torchvision, or `timm/NAME`.
+            name: `efficientnet_lite0`, `efficientnet_lite0_spatial`, a network of torchvision, or
+                `timm/NAME`.
 
         Raises:
             InputError: if its package is missing or its weights cannot be had.
@@ -80,6 +88,8 @@ def _load(name: str) -> nn.Module:
     make: Callable[[], nn.Module]
     if name == EMBEDDED:
         make = _efficientnet_lite0
+    elif name == SPATIAL:
+        make = _Spatial
     elif name.startswith("timm/"):
         make = _from_timm(name.removeprefix("timm/"))
     else:
@@ -107,6 +117,29 @@ def _efficientnet_lite0() -> nn.Module:
     network.load_state_dict(torch.load(path, weights_only=True))
     network.forward = network.extract_features
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+
+class _Spatial(nn.Module):
+    """Images (B, 3, 112, 112) to (B, 1024): what is where, by a random projection of the map.
+
+    Signs at random keep the products of vectors nearly (Achlioptas 2003, Database-friendly random
+    projections), so a linear reward loses little by them, and a video takes a fifth of the space.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        network: Any = _efficientnet_lite0()
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
+        self.blocks = nn.Sequential(*network._blocks[:SPATIAL_BLOCKS])
+        # This old generator's numbers are frozen for good: saved rewards depend on them.
+        signs = np.random.RandomState(0).randint(0, 2, (SPATIAL_MAP, SPATIAL_FEATURES))  # noqa: NPY002
+        scaled = (2.0 * torch.from_numpy(signs).float() - 1.0) / SPATIAL_MAP**0.5
+        self.register_buffer("projection", scaled)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, 112, 112) to (B, 1024)."""
+        found: Tensor = self.blocks(self.stem(images)).flatten(1) @ self.projection
+        return found
 
 
 def _from_torchvision(name: str) -> Callable[[], nn.Module]:

@@ -10,7 +10,9 @@ Different here: the best videos are those of the highest Bradley-Terry strength,
 compared with all of them, and the distance to the worst videos counts against that
 (`reward.contrast`). Without, frames that every video has, such as the first ones, are paid best.
 Representations have length 1, so that the entropy's weight has a meaning of its own, and the
-distance is the same in training and in the reward.
+distance is the same in training and in the reward. A step's plan is that by which the labelled
+videos as a whole are carried to the expert, extended to its frame, so that it needs no frame but
+its own: a robot that learns while it acts is paid as a recording is.
 
 Shape letters: `B` segments or pairs, `T` steps, `F` frames looked at, `E` experts, `M` labelled
 videos, `D` features of a frame, `K` size of the representation.
@@ -32,11 +34,12 @@ from robopref.data.normalization import Standardizer
 from robopref.data.segments import check_segments, whole_episodes
 from robopref.data.spans import segment_spans, steps_in_parts
 from robopref.errors import InputError
-from robopref.networks.pretrained import EMBEDDED
-from robopref.optimal_transport.sinkhorn import sinkhorn_plans
+from robopref.networks.pretrained import SPATIAL
+from robopref.optimal_transport.sinkhorn import sinkhorn_plans, sinkhorn_potentials
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.preferences.queries import distinct_segments
 from robopref.preferences.strengths import segment_strengths
+from robopref.preferences.triplets import NONE, Triplets
 from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
 from robopref.rewards.data_parallel import gradient_step
 from robopref.seeding import torch_generator
@@ -51,9 +54,9 @@ TOLERANCE = 1e-4
 class RaplConfig:
     """Settings of the representation, its training, and the transport."""
 
-    encoder: str = EMBEDDED
-    """Frozen encoder of the images: efficientnet_lite0, a network of torchvision such as resnet18,
-    or timm/NAME; empty for a reward of the state."""
+    encoder: str = SPATIAL
+    """Frozen encoder of the images: efficientnet_lite0_spatial, efficientnet_lite0, a network of
+    torchvision such as resnet18, or timm/NAME; empty for a reward of the state."""
     aligned: bool = True
     """Whether the labels train the head; without, the encoder's own features are compared."""
     contrast: bool = True
@@ -109,6 +112,10 @@ class RaplReward(RewardModel):
     signs: Tensor
     """(E,): weight of the distance to each; they sum to 1 over the best, to -1 over the worst, and
     are 0 where there are fewer videos."""
+    potentials: Tensor
+    """(E, F): of the experts' frames, where the labelled videos are carried to them."""
+    length: Tensor
+    """(): steps of a labelled video, on average."""
 
     def __init__(self, config: RaplConfig, observation_dim: int, action_dim: int) -> None:
         super().__init__(config, observation_dim, action_dim)
@@ -123,6 +130,8 @@ class RaplReward(RewardModel):
         count = config.most_experts
         self.register_buffer("experts", torch.zeros(count, config.frames, observation_dim))
         self.register_buffer("signs", torch.zeros(count))
+        self.register_buffer("potentials", torch.zeros(count, config.frames))
+        self.register_buffer("length", torch.ones(()))
 
     def represent(self, frames: Tensor) -> Tensor:
         """(..., D) standardised frames to (..., K) representations of length 1."""
@@ -144,16 +153,15 @@ class RaplReward(RewardModel):
         plans = sinkhorn_plans(costs.detach(), even, also, self.config.regularization, TOLERANCE)
         return plans, costs
 
-    def frame_costs(self, videos: Tensor) -> Tensor:
-        """(B, F): cost of each frame of represented videos (B, F, K), best against worst."""
-        total = torch.zeros(videos.shape[:2], device=videos.device)
-        known = self.signs != 0
-        for sign, expert in zip(
-            self.signs[known], self.represent(self.experts[known]), strict=True
-        ):
-            plans, costs = self.transport(videos, expert.expand(len(videos), -1, -1))
-            total = total + sign * (plans * costs).sum(2)
-        return total
+    def frame_costs(self, frames: Tensor) -> Tensor:
+        """(...): cost of carrying represented frames (..., K) to the best videos, not the worst."""
+        experts = self.represent(self.experts)
+        costs = torch.cdist(frames.flatten(0, -2), experts.flatten(0, 1)).unflatten(
+            1, experts.shape[:2]
+        )
+        rows = torch.softmax(self.potentials - costs / self.config.regularization, 2)
+        total: Tensor = (rows * costs).sum(2) @ self.signs
+        return total.view(frames.shape[:-1])
 
     def fit(
         self,
@@ -161,26 +169,35 @@ class RaplReward(RewardModel):
         dataset: TrajectoryDataset,
         seed: int,
         on_epoch: OnEpoch = lambda epoch, metrics: None,
+        triplets: Triplets = NONE,
     ) -> dict[str, float]:
-        """Chooses the experts, then trains the head, and the scale of the reward with it."""
+        """Chooses the experts, then trains the head, and the scale of the reward with it.
+
+        Of a triplet, P(second closer) = sigmoid(scale * (D(anchor, first) - D(anchor, second))): it
+        says what videos have in common, not which are good, and counts as much as a pair.
+        """
         check_informative(preferences)
         check_dataset(preferences, dataset)
         self.check_sizes(dataset.flat_observations.shape[1], dataset.actions.shape[1])
         self.standardizer.fit(dataset.flat_observations)
         experts = self._choose_experts(preferences, dataset)
         self.experts[: len(experts)] = self._frames(dataset, experts)
-        segments, (own, first, second) = distinct_segments(
-            experts, preferences.first, preferences.second
+        sides = preferences.first, preferences.second
+        segments, (own, *among) = distinct_segments(
+            experts, *sides, triplets.anchors, triplets.first, triplets.second
         )
         places = torch.full((len(self.experts),), -1)
         places[: len(own)] = torch.from_numpy(own)
+        first, second, *of_triplets = (torch.from_numpy(each).to(self.device) for each in among)
         confidence = torch.tensor(preferences.confidence, dtype=torch.float32)
-        pairs = _Pairs(
-            torch.from_numpy(first).to(self.device),
-            torch.from_numpy(second).to(self.device),
+        answers = _Answers(
+            torch.stack([first, second], dim=1),
+            torch.stack(of_triplets, dim=1),
             places.to(self.device),
-            torch.as_tensor(preferences.labels, dtype=torch.float32).to(self.device),
-            (confidence / confidence.mean()).to(self.device),
+            torch.from_numpy(np.concatenate([preferences.labels, triplets.labels]))
+            .float()
+            .to(self.device),
+            torch.cat([confidence / confidence.mean(), torch.ones(len(triplets))]).to(self.device),
         )
         videos = self._frames(dataset, segments)
         table = None
@@ -189,23 +206,39 @@ class RaplReward(RewardModel):
                 table = self._distances(videos, torch.arange(len(segments), device=self.device))
 
         def lesson(rows: Tensor) -> tuple[Tensor, Tensor]:
-            loss, logits = self._loss(videos, pairs, rows.to(self.device), table)
-            return loss, ((logits > 0) == (pairs.labels[rows] > 0.5)).sum()
+            loss, logits = self._loss(videos, answers, rows.to(self.device), table)
+            return loss, ((logits > 0) == (answers.labels[rows] > 0.5)).sum()
 
         optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
         generator = torch_generator(seed, "reward")
         metrics: dict[str, float] = {}
         for epoch in range(1, self.config.epochs + 1):
             total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-            order = torch.randperm(len(preferences), generator=generator)
+            count = len(answers.labels)
+            order = torch.randperm(count, generator=generator)
             for rows in order.split(self.config.batch_size):
                 loss, found = gradient_step(lesson, rows, optimizer, self.parameters())
                 total += loss * len(rows)
                 right += found
-            count = len(preferences)
             metrics = {"train/loss": float(total) / count, "train/accuracy": float(right) / count}
             on_epoch(epoch, metrics)
+        self._fix_plans(videos)
+        self.length.fill_(float(np.mean([side.lengths for side in sides])))
         return metrics
+
+    @torch.no_grad()
+    def _fix_plans(self, videos: Tensor) -> None:
+        """How the frames of all labelled videos (M, F, D) together are carried to each expert."""
+        frames = self.represent(videos).flatten(0, 1)
+        even = torch.full((1, len(frames)), 1.0 / len(frames), device=self.device)
+        for place, expert in enumerate(self.represent(self.experts)):
+            self.potentials[place] = sinkhorn_potentials(
+                torch.cdist(frames, expert)[None],
+                even,
+                torch.full((1, len(expert)), 1.0 / len(expert), device=self.device),
+                self.config.regularization,
+                TOLERANCE,
+            )[0]
 
     def _distances(self, videos: Tensor, chosen: Tensor) -> Tensor:
         """(U, E): of the chosen (U,) videos to every expert."""
@@ -218,22 +251,40 @@ class RaplReward(RewardModel):
         return (plans * costs).sum((1, 2)).view(len(chosen), count)
 
     def _loss(
-        self, videos: Tensor, pairs: _Pairs, rows: Tensor, table: Tensor | None
+        self, videos: Tensor, answers: _Answers, rows: Tensor, table: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss of pairs (B,), and their log-odds; `table` (M, E) holds known distances."""
-        sides = torch.stack([pairs.first[rows], pairs.second[rows]], dim=1)
-        chosen, places = torch.unique(sides, return_inverse=True)
-        distances = self._distances(videos, chosen) if table is None else table[chosen]
-        # A video's distance to itself is 0 by any representation, and says nothing.
-        others = (sides[..., None] != pairs.experts).all(1)
-        nearer = (distances[places[:, 0]] - distances[places[:, 1]]) * others
-        logits = self.log_scale.exp() * (nearer @ self.signs)
-        labels = pairs.labels[rows]
+        """Mean loss of answers (B,), and their log-odds; `table` (M, E) holds known distances."""
+        of_pairs = rows < len(answers.pairs)
+        further = torch.zeros(len(rows), device=self.device)
+        further[of_pairs] = self._further_from_best(videos, answers, rows[of_pairs], table)
+        if not of_pairs.all():
+            anchors, first, second = answers.triplets[rows[~of_pairs] - len(answers.pairs)].T
+            further[~of_pairs] = self._between(videos, anchors, first) - self._between(
+                videos, anchors, second
+            )
+        logits = self.log_scale.exp() * further
+        labels = answers.labels[rows]
         if self.config.loss == PROBABILITY:
             losses = torch.lerp(logits.sigmoid(), (-logits).sigmoid(), labels)
         else:
             losses = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-        return (losses * pairs.confidence[rows]).mean(), logits.detach()
+        return (losses * answers.confidence[rows]).mean(), logits.detach()
+
+    def _further_from_best(
+        self, videos: Tensor, answers: _Answers, rows: Tensor, table: Tensor | None
+    ) -> Tensor:
+        """(B,): how much further from the experts the first of a pair is than the second."""
+        sides = answers.pairs[rows]
+        chosen, places = torch.unique(sides, return_inverse=True)
+        distances = self._distances(videos, chosen) if table is None else table[chosen]
+        # A video's distance to itself is 0 by any representation, and says nothing.
+        others = (sides[..., None] != answers.experts).all(1)
+        return ((distances[places[:, 0]] - distances[places[:, 1]]) * others) @ self.signs
+
+    def _between(self, videos: Tensor, one: Tensor, other: Tensor) -> Tensor:
+        """(B,): distances of the videos `one` (B,) to those of `other` (B,)."""
+        plans, costs = self.transport(self.represent(videos[one]), self.represent(videos[other]))
+        return (plans * costs).sum((1, 2))
 
     def _choose_experts(self, preferences: Preferences, dataset: TrajectoryDataset) -> Segments:
         """The best videos, then the worst, with their signs."""
@@ -271,30 +322,23 @@ class RaplReward(RewardModel):
 
     @torch.no_grad()
     def predict(self, segments: SegmentBatch) -> RewardPrediction:
-        """Each step is paid as the frame of its part of the segment; there is no deviation."""
+        """Each step by its own frame; there is no deviation."""
         self.check_sizes(segments.observations.shape[-1], segments.actions.shape[-1])
-        lengths, count = segments.mask.sum(1).long(), self.config.frames
-        steps = steps_in_parts(lengths, count, None)
-        rows = torch.arange(len(segments), device=self.device)[:, None]
-        videos = self.represent(self.standardizer(segments.observations[rows, steps]))
-        paid = -self.log_scale.exp() * self.frame_costs(videos)
-        # A frame stands for as many steps as lie in its part of the segment.
-        within = torch.arange(segments.mask.shape[1], device=self.device)
-        parts = ((within + 0.5) * count / lengths[:, None]).long().clamp_max(count - 1)
-        rewards = paid.gather(1, parts) * (count / lengths[:, None])
+        frames = self.represent(self.standardizer(segments.observations))
+        rewards = -self.log_scale.exp() / self.length * self.frame_costs(frames)
         return RewardPrediction(rewards * segments.mask, None)
 
 
-class _Pairs(NamedTuple):
-    """Labelled pairs, as positions among the `M` videos."""
+class _Answers(NamedTuple):
+    """Labelled pairs and triplets, `B` in all, as positions among the `M` videos."""
 
-    first: Tensor
-    """(B,)"""
-    second: Tensor
-    """(B,)"""
+    pairs: Tensor
+    """(., 2): first and second."""
+    triplets: Tensor
+    """(., 3): anchor, first and second; they come after the pairs."""
     experts: Tensor
     """(E,): positions of the experts, -1 where there are fewer."""
     labels: Tensor
     """(B,)"""
     confidence: Tensor
-    """(B,), 1 on average."""
+    """(B,): of the pairs 1 on average, of triplets 1."""
