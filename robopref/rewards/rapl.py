@@ -65,7 +65,7 @@ class RaplConfig:
     """Of the aligned representation."""
     frames: int = 45
     """Looked at in each video, evenly spread."""
-    experts: int = 5
+    experts: int = 10
     """Best videos (and, with contrast, worst ones) that others are compared with, chosen by the
     labels."""
     expert_episodes: list[int] = field(default_factory=list)

@@ -1,0 +1,132 @@
+"""Policies of the visual benchmark: IQL on the state, paid by a reward that saw the videos.
+
+The rewards are those of `visual_rewards` at its main number of labels, over all videos of the task;
+`other robot` trains on the videos of another robot, paid by the labels of the first. Controls: the
+true reward, zero, and cloning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results import success_of_seeds
+from robopref.data.robomimic import load_dataset
+from robopref.data.transitions import transitions
+from robopref.policies.behavior_cloning import BehaviorCloningConfig
+from robopref.policies.iql import IQLConfig
+from robopref.policies.registry import make_policy
+from robopref.processes import long_time_slices, one_thread
+from robopref.training.evaluated import (
+    RESULT_FILE,
+    EvaluationConfig,
+    load_result,
+    train_and_evaluate,
+)
+from robopref.training.offline import OfflineTrainingConfig
+from visual_rewards import ARMS, MAIN_LABELS, TASKS, TRANSFER, row_file
+
+TRUTH, ZERO, CLONING = "true_reward", "zero_reward", "cloning"
+POLICY_TASKS = ("lift", "drawer-open")
+"""Those whose videos hold enough for a policy: with the true reward IQL is at 4 to 12 % on the
+other two, from 120 videos or from 600."""
+ARMS_OF_POLICIES = (TRUTH, *ARMS, ZERO, CLONING)
+UPDATES = 5_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One policy."""
+
+    folder: Path
+    """Of the benchmark."""
+    task: str
+    arm: str
+    seed: int
+    transferred: bool
+    """Whether it is for the other robot."""
+    videos: int
+    updates: int
+    episodes: int
+    """Of the evaluation."""
+
+    @property
+    def own(self) -> Path:
+        """The run's folder."""
+        robot = "other" if self.transferred else "same"
+        return self.folder / "policies" / f"{self.task}-{robot}-{self.arm}-{self.seed}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been made."""
+        return (self.own / RESULT_FILE).is_file()
+
+    def make(self) -> None:
+        """Trains and evaluates it in this process."""
+        one_thread()
+        long_time_slices()
+        task, name = TASKS[self.task], self.task
+        if self.transferred:
+            task, name = TRANSFER[self.task], f"{self.task}-transfer"
+        dataset = load_dataset(task.path(self.folder, name, self.videos))
+        data = transitions(dataset, self._rewards(dataset.rewards))
+        config = BehaviorCloningConfig() if self.arm == CLONING else IQLConfig()
+        self.own.mkdir(parents=True, exist_ok=True)
+        train_and_evaluate(
+            make_policy(config, data, self.seed),
+            data,
+            OfflineTrainingConfig(updates=self.updates, seed=self.seed),
+            EvaluationConfig(episodes=self.episodes, episodes_on_the_way=0),
+            task.env_id,
+            task.kwargs,
+            self.own,
+        )
+
+    def _rewards(self, true: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.arm == TRUTH:
+            return true
+        if self.arm in (ZERO, CLONING):
+            return np.zeros_like(true)
+        kept = row_file(self.folder, self.task, self.arm, MAIN_LABELS, self.seed)
+        with np.load(kept.with_suffix(".npz")) as rewards:
+            return np.asarray(rewards["transfer" if self.transferred else "own"])
+
+    @property
+    def success(self) -> float:
+        """Share of its episodes."""
+        return load_result(self.own / RESULT_FILE).summary["success"]
+
+
+def policy_runs(
+    folder: Path, tasks: Sequence[str], seeds: int, videos: int, updates: int, episodes: int
+) -> list[Run]:
+    """All of them, by seed."""
+    return [
+        Run(folder, task, arm, seed, transferred, videos, updates, episodes)
+        for seed in range(seeds)
+        for task in tasks
+        for transferred in (False, True)[: 1 + (task in TRANSFER)]
+        for arm in ARMS_OF_POLICIES
+    ]
+
+
+def make_policies(runs: Sequence[Run], pool: ProcessPoolExecutor) -> None:
+    """Those that are not there yet, as many at a time as the pool has processes."""
+    for _ in pool.map(Run.make, [run for run in runs if not run.done]):
+        pass
+
+
+def policy_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Success by task, robot and arm."""
+    rows = []
+    for task, transferred, arm in dict.fromkeys((r.task, r.transferred, r.arm) for r in runs):
+        own = [r for r in runs if (r.task, r.transferred, r.arm) == (task, transferred, arm)]
+        row = {"task": task, "robot": "other" if transferred else "same", "arm": arm}
+        rows.append(row | success_of_seeds(np.array([run.success for run in own])))
+    return rows
