@@ -1,5 +1,7 @@
 """Records demonstrations of mixed quality from an environment's scripted demonstrators.
 
+With `mix=policy` it records what a saved policy does, its actions drawn at random.
+
 The result is a robomimic HDF5 file. A file that is there is gone on with, so a broken-off
 collection is finished by the same command.
 
@@ -11,14 +13,16 @@ Examples:
   robopref collect env=metaworld/drawer-open-v3 cameras=[corner2] distractors=[object,lighting]
   robopref collect env=metaworld/drawer-open-v3 mix=expert mix.noise=0.05 output=quiet.hdf5
   robopref collect env=robosuite/lift episodes=10000 cluster=ray
+  robopref collect env=robosuite/lift mix=policy mix.policy=runs/train/lift/policy output=own.hdf5
   robopref collect -m env=metaworld/reach-v3,metaworld/push-v3 mix=mixed,scarce
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,9 @@ from robopref.environments import environment_options
 from robopref.errors import InputError
 from robopref.files import write_json
 
+POLICY = "policy"
+"""Key of a mix that is a saved policy."""
+
 
 @dataclass
 class CollectConfig:
@@ -39,7 +46,8 @@ class CollectConfig:
     env: str = MISSING
     """Gymnasium id, such as metaworld/button-press-v3 or robosuite/lift."""
     mix: dict[str, Any] = field(default_factory=dict)
-    """Which behaviours occur how often (mix.shares), and their action noise (mix.noise)."""
+    """Which behaviours occur how often (mix.shares), and their action noise (mix.noise); or
+    policy, what a saved one does (mix.policy, its folder)."""
     episodes: int = 120
     """Episodes that the file is to hold."""
     horizon: int = 0
@@ -69,6 +77,8 @@ class CollectConfig:
         for name, least in least_values:
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if POLICY in self.mix and len(self.mix) > 1:
+            raise InputError(f"mix={POLICY}: takes mix.{POLICY} and nothing beside it")
         if self.distractors and not self.cameras:
             raise InputError("distractors=: are seen through cameras; give cameras= too")
 
@@ -88,6 +98,8 @@ def collect_episodes(config: CollectConfig) -> None:
     # torch comes with these, and help must not wait for it
     from robopref.data.collect import collect
     from robopref.data.robomimic import load_dataset
+    from robopref.evaluation.recording import record_rollouts
+    from robopref.policies.registry import load_policy
 
     path = Path(config.output)
     columns = (
@@ -105,16 +117,18 @@ def collect_episodes(config: CollectConfig) -> None:
         progress.update(bar, completed=saved)
 
     start = time.monotonic()
+    record: Callable[..., None] = partial(collect, mix=config.mix)
+    if POLICY in config.mix:
+        record = partial(record_rollouts, load_policy(config.mix[POLICY]))
     with run_folder("collect", config.name, config) as folder:
         try:
-            collect(
-                config.env,
-                config.env_kwargs,
-                config.mix,
-                config.episodes,
-                config.seed,
-                path,
-                config.workers,
+            record(
+                env_id=config.env,
+                env_kwargs=config.env_kwargs,
+                episodes=config.episodes,
+                seed=config.seed,
+                path=path,
+                workers=config.workers,
                 on_saved=show,
                 cluster=config.cluster,
             )

@@ -1,8 +1,9 @@
-"""Labels pairs of segments of a dataset: people in a browser, a scripted teacher, or a ranking.
+"""Labels pairs of segments of a dataset: people, a scripted teacher, a ranking, or a reward.
 
 `robopref label FILE` serves a page on which people compare videos; `robopref label FILE --help` has
-its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward, or, with
-`labeler=heron`, a ranking of factors by importance, which needs no label by hand.
+its options. With `dataset=FILE` a scripted teacher answers, who reads the true reward; with
+`labeler=heron`, a ranking of factors by importance, which needs no label by hand; with
+`labeler=reward`, a reward that was learned before, by its sums.
 
 Teachers are those of B-Pref: oracle, mistake, noisy, skip, myopic, equal; every irrationality is
 an option of its own. A teacher that skips pairs leaves fewer labels than pairs, and so do
@@ -15,6 +16,7 @@ Examples:
   robopref label dataset=button.hdf5 labeler=myopic segment_length=50
   robopref label dataset=button.hdf5 ranking_size=10 pairs=200
   robopref label dataset=button.hdf5 labeler=heron labeler.ranking=[success,place,reach,energy]
+  robopref label dataset=more.hdf5 labeler=reward labeler.folder=runs/train-reward/b/reward
   robopref label dataset=button.hdf5 strategy=disagreement rewards=runs/train-reward/b/reward \
     preferences=button.parquet pairs=50 output=more.parquet
 """
@@ -32,9 +34,10 @@ from numpy.typing import NDArray
 from omegaconf import MISSING
 
 from robopref.cli.config import register, run
+from robopref.cli.device import chosen_device
 from robopref.cli.runs import run_folder
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.robomimic import load_dataset
+from robopref.data.lazy import load_dataset_lazily
 from robopref.data.segments import segments_of_length
 from robopref.errors import InputError
 from robopref.files import write_json
@@ -53,13 +56,20 @@ from robopref.preferences.hierarchy import (
 )
 from robopref.preferences.queries import Pairs
 from robopref.preferences.ranked_lists import ask_for_lists
-from robopref.preferences.teachers import TEACHERS, scripted_labels, teacher_answers
+from robopref.preferences.teachers import (
+    TEACHERS,
+    TeacherConfig,
+    scripted_labels,
+    teacher_answers,
+)
 from robopref.report.hierarchy import hierarchy_picture
+from robopref.rewards.labeler import RewardLabelerConfig, paid_by
 from robopref.rewards.questions import choose_pairs
 from robopref.rewards.registry import load_reward
 from robopref.seeding import numpy_generator
 
-HERON, TREE_FILE = "heron", "hierarchy.png"
+HERON, REWARD, SCRIPTED = "heron", "reward", "scripted"
+TREE_FILE = "hierarchy.png"
 
 
 @dataclass
@@ -70,7 +80,8 @@ class LabelConfig:
     """robomimic HDF5 file; with true rewards for a teacher."""
     labeler: Any = MISSING
     """The teacher: oracle, mistake, noisy, skip, myopic or equal, and its irrationalities; or
-    heron, with labeler.ranking, labeler.margins, labeler.absolute and labeler.functions."""
+    heron, with labeler.ranking, labeler.margins, labeler.absolute and labeler.functions; or reward,
+    with labeler.folder, that of a saved one."""
     pairs: int = 300
     """Different pairs to ask about: the budget."""
     strategy: str = "uniform"
@@ -89,7 +100,7 @@ class LabelConfig:
     seed: int = 0
     """Seed of the pairs and of the teacher."""
     annotator: str = MISSING
-    """Name written into every row, the teacher's when not given."""
+    """Name written into every row, the labeler's when not given."""
     output: str = ""
     """The Parquet file; preferences.parquet in the run's folder when empty."""
     name: str = ""
@@ -113,15 +124,18 @@ def main(arguments: Sequence[str]) -> None:
     for name, preset in TEACHERS.items():
         register(f"labeler/{name}", preset)
     register(f"labeler/{HERON}", HierarchyConfig)
+    register(f"labeler/{REWARD}", RewardLabelerConfig)
     run("label", LabelConfig, arguments, label)
 
 
 def label(config: LabelConfig) -> None:
     """Writes the preferences and says how many there are."""
-    dataset = load_dataset(config.dataset)
+    dataset = load_dataset_lazily(config.dataset)
     earlier = load_preferences(config.preferences) if config.preferences else None
     if earlier is not None:
         check_dataset(earlier, dataset)
+    if isinstance(config.labeler, RewardLabelerConfig):
+        dataset = paid_by(dataset, config.labeler, chosen_device("auto"))
     if config.ranking_size:
         preferences, asked, decided = *_ranked(config, dataset), dict[str, int]()
     else:
@@ -166,8 +180,11 @@ def _paired(
     )
     now = datetime.now(UTC)
     if not isinstance(config.labeler, HierarchyConfig):
-        rng, name = numpy_generator(config.seed, "teacher"), config.annotator
-        return scripted_labels(dataset, pairs, config.labeler, rng, now, annotator=name), {}
+        rng, teacher = numpy_generator(config.seed, "teacher"), _teacher(config.labeler)
+        preferences = scripted_labels(
+            dataset, pairs, teacher, rng, now, annotator=config.annotator, source=_source(config)
+        )
+        return preferences, {}
     preferences, decided = hierarchy_labels(
         dataset, pairs, config.labeler, now, annotator=config.annotator
     )
@@ -179,6 +196,17 @@ def _paired(
     return preferences, decided
 
 
+def _teacher(labeler: TeacherConfig | RewardLabelerConfig) -> TeacherConfig:
+    """Who answers: a reward does as an oracle whose true reward it is."""
+    return TEACHERS["oracle"] if isinstance(labeler, RewardLabelerConfig) else labeler
+
+
+def _source(config: LabelConfig) -> str:
+    """Where the labels come from, one of `robopref.preferences.dataset.SOURCES`."""
+    kinds = {HierarchyConfig: HERON, RewardLabelerConfig: REWARD}
+    return kinds.get(type(config.labeler), SCRIPTED)
+
+
 def _ranked(config: LabelConfig, dataset: TrajectoryDataset) -> tuple[Preferences, int]:
     """The pairs of ranked lists, and how many comparisons they took."""
     rng = numpy_generator(config.seed, "teacher")
@@ -187,7 +215,7 @@ def _ranked(config: LabelConfig, dataset: TrajectoryDataset) -> tuple[Preference
     def compare(pairs: Pairs) -> NDArray[np.float64]:
         if heron:
             return hierarchy_answers(dataset, pairs, config.labeler)[0]
-        return teacher_answers(dataset, pairs, config.labeler, rng)
+        return teacher_answers(dataset, pairs, _teacher(config.labeler), rng)
 
     pairs, labels, numbers, asked = ask_for_lists(
         segments_of_length(dataset, config.segment_length),
@@ -200,7 +228,7 @@ def _ranked(config: LabelConfig, dataset: TrajectoryDataset) -> tuple[Preference
         dataset,
         *pairs,
         labels,
-        source=HERON if heron else "scripted",
+        source=_source(config),
         annotator=config.annotator,
         created_at=datetime.now(UTC),
     )

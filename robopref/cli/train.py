@@ -39,7 +39,7 @@ from robopref.cli.runs import run_folder
 from robopref.cli.train_config import LEARNED, TrainConfig
 from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
-from robopref.data.images import ImageTransitions, camera_images, features_file, seen_once
+from robopref.data.images import ImageTransitions, camera_images, features_file, seen, seen_once
 from robopref.data.normalization import reward_scale
 from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset
@@ -49,6 +49,7 @@ from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.files import write_json
 from robopref.policies.base import BatchSource
+from robopref.policies.dpo import DPO
 from robopref.policies.iql import IQL
 from robopref.policies.oppo import OPPO
 from robopref.policies.registry import (
@@ -117,8 +118,11 @@ def train_on_dataset(config: TrainConfig, device: torch.device) -> None:
     policy = make_policy(settings, data, config.training.seed, device)
     if config.images:
         kept: NDArray[Any] = images
-        if encoder := config.encoder.pretrained:
-            kept = seen_once(policy.see, images, device, features_file(dataset, encoder))
+        looking = policy.tuned if isinstance(policy, DPO) else policy
+        if encoder := looking.config.encoder.pretrained:
+            kept = seen_once(looking.see, images, device, features_file(dataset, encoder))
+        elif isinstance(policy, DPO):
+            kept = seen(policy.see, images, device)
         batches = ImageTransitions(kept, rows, data)
     if config.policy in FROM_LABELS:
         labels = load_preferences(config.preferences)

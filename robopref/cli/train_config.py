@@ -9,7 +9,7 @@ from robopref.errors import InputError
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.cpl import CPLConfig
 from robopref.policies.diffusion import DiffusionConfig
-from robopref.policies.dpo import DPOConfig
+from robopref.policies.dpo import DPO, DPOConfig
 from robopref.policies.dppo import DPPOConfig
 from robopref.policies.ipl import IPLConfig
 from robopref.policies.iql import IQLConfig
@@ -173,3 +173,5 @@ class TrainConfig:
                 f"policy={self.policy}: does not look at images; leave out images=, or choose "
                 f"policy={' or '.join(FROM_LABELS_AND_IMAGES)}"
             )
+        if self.policy == DPO.name and self.encoder != EncoderConfig():
+            raise InputError("encoder=: policy=dpo keeps the pre-trained policy's; leave it out")

@@ -7,7 +7,8 @@ Gymnasium's `AsyncVectorEnv` (one message per step) is slower than a single envi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,29 @@ def collect(
     env_args = {**base.env_args, "collected": {"seed": seed, "mix": dict(mix)}}
     base.demonstrator(mix, np.random.default_rng(seed))  # refuses a wrong mix before all else
     env.close()
+    player = partial(parallel, _player, (env_id, dict(env_kwargs), dict(mix), seed))
+    fill(path, env_args, partial(player, workers=workers, cluster=cluster), episodes, on_saved)
+
+
+def fill(
+    path: Path,
+    env_args: Mapping[str, Any],
+    play: Callable[[Sequence[int]], Iterable[Trajectory]],
+    episodes: int,
+    on_saved: Callable[[int], None] = lambda saved: None,
+) -> None:
+    """Fills a dataset file up to `episodes` episodes; a file that is there is gone on with.
+
+    Args:
+        path: the HDF5 file.
+        env_args: robomimic's description of the environment, and what was collected in it.
+        play: plays the episodes of these numbers, in order.
+        episodes: number of episodes that the file is to hold.
+        on_saved: told how many episodes are safely in the file.
+
+    Raises:
+        InputError: if the file was collected with other settings, or as `play`.
+    """
     check_writable(path)
     done = count_episodes(path)
     if done and read_env_args(path) != env_args:
@@ -76,8 +100,7 @@ def collect(
     on_saved(done)
     pending: list[Trajectory] = []
     last_save, save_seconds = time.monotonic(), 0.0
-    player = (env_id, dict(env_kwargs), dict(mix), seed)
-    for trajectory in parallel(_player, player, range(done, episodes), workers, cluster):
+    for trajectory in play(range(done, episodes)):
         pending.append(trajectory)
         complete = done + len(pending) == episodes
         if complete or (time.monotonic() - last_save) * WRITE_SHARE > max(save_seconds, 0.1):

@@ -98,7 +98,7 @@ def evaluate(
     if workers == 1 and not cluster:
         results = _play_here(policy, env_id, env_kwargs, episodes, seed, learned)
     else:
-        player = (_files(policy), env_id, dict(env_kwargs), seed, tuple(learned))
+        player = (policy_files(policy), env_id, dict(env_kwargs), seed, tuple(learned))
         results = parallel(_player, player, range(episodes), workers, cluster)
     returns, success_last, steps, sums = map(np.array, zip(*results, strict=True))
     return EvaluationResult(returns, steps > 0, success_last, steps, sums if learned[0] else None)
@@ -125,7 +125,7 @@ def record_video(
     Returns:
         (frames, height, width, 3)
     """
-    env = _make_fitting(policy, env_id, {**env_kwargs, "render_mode": "rgb_array"})
+    env = make_fitting(policy, env_id, {**env_kwargs, "render_mode": "rgb_array"})
     frames: list[Any] = []
     try:
         for step, _ in enumerate(_steps(policy, env, _reset_seed(seed, episode))):
@@ -148,7 +148,7 @@ def _play_here(
     seed: int,
     learned: Sequence[str],
 ) -> list[Outcome]:
-    env, reward = _make_fitting(policy, env_id, env_kwargs), _load(learned)
+    env, reward = make_fitting(policy, env_id, env_kwargs), _load(learned)
     try:
         return [_play(policy, env, reward, seed, index) for index in range(episodes)]
     finally:
@@ -241,9 +241,14 @@ def unflatten(flat: NDArray[np.float32], space: Any) -> dict[str, NDArray[np.flo
     return found
 
 
-def _make_fitting(
+def make_fitting(
     policy: Policy, env_id: str, env_kwargs: Mapping[str, Any]
 ) -> gymnasium.Env[Any, Any]:
+    """The environment, whose actions must be of the policy's size.
+
+    Raises:
+        InputError: if they are not, or the environment is unknown.
+    """
     env = make_env(env_id, **env_kwargs)
     shape = env.action_space.shape
     if shape != (policy.action_dim,):
@@ -259,11 +264,19 @@ def _reset_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _files(policy: Policy) -> dict[str, bytes]:
+def policy_files(policy: Policy) -> dict[str, bytes]:
     """What the policy saves, by the names of the files."""
     with tempfile.TemporaryDirectory() as folder:
         policy.save(Path(folder))
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def policy_of(files: Mapping[str, bytes]) -> Policy:
+    """The policy that saved these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return load_policy(folder)
 
 
 def _player(
@@ -275,9 +288,6 @@ def _player(
 ) -> Callable[[int], Outcome]:
     """What plays the episode of an index, in a worker."""
     one_thread()
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        policy = load_policy(folder)
-    env, reward = _make_fitting(policy, env_id, env_kwargs), _load(learned)
+    policy = policy_of(files)
+    env, reward = make_fitting(policy, env_id, env_kwargs), _load(learned)
     return lambda index: _play(policy, env, reward, seed, index)

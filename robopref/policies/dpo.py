@@ -10,6 +10,10 @@ preferred segments guards against making both segments less likely (Liu et al.: 
 
 The result is a policy of the pre-trained one's kind, and is saved as such. One departure: what acts
 is a moving average of the weights.
+
+Of a policy that looks at images the actor is tuned and the encoder stays as it is, so that each
+image is encoded once (Tian et al.: Maximizing Alignment with Minimal Feedback, 2024, arXiv
+2412.04835, who rank a visual policy's own rollouts by an aligned reward and tune it so).
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robopref.errors import InputError
@@ -30,6 +36,8 @@ from robopref.policies.checks import check_above_zero, check_not_negative, check
 from robopref.policies.diffusion import Diffusion
 from robopref.policies.losses import contrastive_loss, preference_accuracy
 from robopref.policies.segment_pairs import PairBatch
+from robopref.policies.visual import VisualPolicy
+from robopref.structures import TransitionBatch
 
 Tunable = BehaviorCloning | Diffusion
 """Policies whose actions have a likelihood, or a bound of it."""
@@ -40,7 +48,7 @@ class DPOConfig:
     """How far the labels may move the policy."""
 
     pretrained: str = ""
-    """Folder of a saved policy: behavior_cloning or diffusion."""
+    """Folder of a saved policy: behavior_cloning or diffusion, with or without images."""
     temperature: float = 0.1
     """`beta`: what the log-ratio of new and old policy counts, per step; lower moves further."""
     supervised_weight: float = 0.1
@@ -67,23 +75,36 @@ class DPO(Policy[PairBatch]):
 
     def __init__(self, config: DPOConfig, pretrained: Policy) -> None:
         """
+        Args:
+            config: how far the labels may move it.
+            pretrained: a `Tunable`, or one behind an encoder; it is what is tuned.
+
         Raises:
             InputError: if actions of the pre-trained policy have no likelihood.
         """
         super().__init__(config, pretrained.observation_dim, pretrained.action_dim)
-        if not isinstance(pretrained, Tunable):
+        learner = pretrained.learner if isinstance(pretrained, VisualPolicy) else pretrained
+        if not isinstance(learner, Tunable):
             raise InputError(
-                f"dpo.pretrained={config.pretrained}: is a policy {pretrained.name}; train one of "
+                f"dpo.pretrained={config.pretrained}: is a policy {learner.name}; train one of "
                 "behavior_cloning or diffusion"
             )
+        self.tuned = pretrained
+        self.image_shape = pretrained.image_shape
         self.standardizer = copy.deepcopy(pretrained.standardizer)
-        self.learner = pretrained
         # The averaged weights are those that acted, so they are what the tuning starts from.
-        self.learner.actor.load_state_dict(self.learner.averaged_actor.state_dict())
-        self.reference = copy.deepcopy(pretrained).requires_grad_(False)
+        learner.actor.load_state_dict(learner.averaged_actor.state_dict())
+        self.reference = copy.deepcopy(learner).requires_grad_(False)
         self._optimizer = torch.optim.Adam(
-            self.learner.actor.parameters(), lr=config.learning_rate, fused=True
+            learner.actor.parameters(), lr=config.learning_rate, fused=True
         )
+
+    @property
+    def learner(self) -> Tunable:
+        """What has the actor: the policy, or the part of it behind its encoder."""
+        learner = self.tuned.learner if isinstance(self.tuned, VisualPolicy) else self.tuned
+        assert isinstance(learner, Tunable)  # see `__init__`
+        return learner
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -93,13 +114,28 @@ class DPO(Policy[PairBatch]):
     def fit_observations(self, observations: Tensor) -> None:
         """Nothing: the pre-trained policy knows observations as its own data had them."""
 
+    def see(self, images: Tensor) -> Tensor:
+        """(B, F): features of images (B, C, H, W) uint8, which the tuning leaves as they are."""
+        return self.tuned.features(images) if isinstance(self.tuned, VisualPolicy) else images
+
+    def act(
+        self,
+        observations: NDArray[Any] | Tensor,
+        deterministic: bool = True,
+        generator: torch.Generator | None = None,
+        images: NDArray[Any] | None = None,
+    ) -> NDArray[np.float32]:
+        """As the policy that is tuned; `images` are for one that looks at them."""
+        looks: dict[str, Any] = {} if images is None else {"images": images}
+        return self.tuned.act(observations, deterministic, generator, **looks)
+
     def mean_actions(self, observations: Tensor) -> Tensor:
         """(B, D) standardised observations to (B, A)."""
-        return self.learner.mean_actions(observations)
+        return self.tuned.mean_actions(observations)
 
     def sample_actions(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
         """(B, D) standardised observations to (B, A) random actions."""
-        return self.learner.sample_actions(observations, generator)
+        return self.tuned.sample_actions(observations, generator)
 
     def update(
         self, batch: PairBatch, generator: torch.Generator | None = None
@@ -131,8 +167,7 @@ class DPO(Policy[PairBatch]):
         self, batch: PairBatch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """(R,): `log pi(a | s)` of the policy that is tuned, and how far the old one's is below."""
-        observations = self.standardizer(batch.transitions.observations)
-        actions = batch.transitions.actions
+        observations, actions = self._inputs(batch.transitions), batch.transitions.actions
         # Both see the same noise, so that it cancels where they agree.
         state = generator.get_state() if generator is not None else torch.get_rng_state()
         new = self.learner.log_likelihoods(observations, actions, generator)
@@ -144,11 +179,19 @@ class DPO(Policy[PairBatch]):
             old = self.reference.log_likelihoods(observations, actions, generator)
         return new, new - old
 
+    def _inputs(self, steps: TransitionBatch) -> Tensor:
+        """(R, ...): what the actor takes."""
+        if not isinstance(self.tuned, VisualPolicy):
+            return self.standardizer(steps.observations)  # type: ignore[no-any-return]
+        if steps.images is None:
+            raise InputError("policy dpo: tunes one that looks at images, and this batch has none")
+        return self.tuned.inputs(steps.observations, self.tuned.features(steps.images))
+
     def save(self, folder: Path) -> None:
         """Writes the tuned policy as one of its own kind."""
-        self.learner.save(folder)
+        self.tuned.save(folder)
 
     def load(self, folder: Path) -> Self:
         """Takes the weights of such a policy."""
-        self.learner.load(folder)
+        self.tuned.load(folder)
         return self

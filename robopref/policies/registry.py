@@ -51,7 +51,7 @@ LabelledBatches = Callable[
     [TrajectoryDataset, Preferences, Any, int, torch.device], BatchSource[Any]
 ]
 """Makes batches from a dataset, its preferences, the policy's config, a seed and a device."""
-FROM_LABELS_AND_IMAGES = (CPL.name, IPL.name)
+FROM_LABELS_AND_IMAGES = (CPL.name, IPL.name, DPO.name)
 """Policies that learn from labels and can look at images, whose batches are `PairBatches`."""
 
 
@@ -125,6 +125,8 @@ def new_policy(
 
 def _build(config: Any, observation_dim: int, action_dim: int) -> Policy:
     if isinstance(config, VisualConfig):
+        if isinstance(config.options, DPOConfig):  # the encoder is that of the policy it tunes
+            return _tuned(config.options, observation_dim, action_dim, tuple(config.image_shape))
         frozen, features = None, config.encoder.features
         if config.encoder.pretrained:
             frozen = _frozen_encoder(config.encoder.pretrained)
@@ -142,7 +144,12 @@ def _frozen_encoder(name: str) -> FrozenEncoder:
     return FrozenEncoder(name)
 
 
-def _tuned(config: DPOConfig, observation_dim: int, action_dim: int) -> DPO:
+def _tuned(
+    config: DPOConfig,
+    observation_dim: int,
+    action_dim: int,
+    image_shape: tuple[int, ...] | None = None,
+) -> DPO:
     if not config.pretrained:
         raise InputError("dpo.pretrained: name the folder of a saved policy, which is to be tuned")
     pretrained = load_policy(config.pretrained)
@@ -152,6 +159,14 @@ def _tuned(config: DPOConfig, observation_dim: int, action_dim: int) -> DPO:
             f"dpo.pretrained={config.pretrained}: takes observations and actions of sizes {found}, "
             f"the dataset has {(observation_dim, action_dim)}"
         )
+    looks_at = pretrained.image_shape
+    if looks_at != image_shape:
+        reason = f"looks at images {looks_at}, those of the dataset are {image_shape}"
+        if looks_at is None:
+            reason = "does not look at images; leave out images=, or tune one trained with it"
+        elif image_shape is None:
+            reason = "looks at images; give images=true"
+        raise InputError(f"dpo.pretrained={config.pretrained}: {reason}")
     return DPO(config, pretrained)
 
 

@@ -116,6 +116,18 @@ class VisualPolicy(Policy[TransitionBatch | PairBatch]):
         """(B, F) float16 features of a pre-trained encoder; else the images."""
         return self._frozen.to(self.device)(images) if self._frozen else images
 
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """(B, F): of images (B, C, H, W) uint8 by the encoder as it is now, or of what it saw."""
+        if images.dtype != torch.uint8:  # they are features already
+            return images.float()
+        features: Tensor = self.see(images) if self._frozen else self.encoder(images)
+        return features.float()
+
+    def inputs(self, observations: Tensor, features: Tensor) -> Tensor:
+        """(B, D + F): what the learner takes, of raw observations (B, D) and of features (B, F)."""
+        return torch.cat([self.standardizer(observations), features.float()], dim=-1)
+
     @property
     def batches_per_update(self) -> int:
         """The learner's."""
@@ -152,12 +164,8 @@ class VisualPolicy(Policy[TransitionBatch | PairBatch]):
                 f"policy {self.name}: expects images (B, *{self.image_shape}), found {found}; use "
                 "the environment and cameras that it was trained with"
             )
-        if self._frozen:
-            seen = (self.see(seen) if seen.dtype == torch.uint8 else seen).float()
-        else:
-            seen = self.encoder(seen)
-        states = self._standardized(observations)
-        return self.learner.act(torch.cat([states, seen], dim=-1), deterministic, generator)
+        joined = torch.cat([self._standardized(observations), self.features(seen)], dim=-1)
+        return self.learner.act(joined, deterministic, generator)
 
     def mean_actions(self, observations: Tensor) -> Tensor:
         """Not without images; see `act`."""
@@ -205,10 +213,10 @@ class VisualPolicy(Policy[TransitionBatch | PairBatch]):
     def _joined(self, batch: TransitionBatch, seen: Tensor, following: Tensor) -> TransitionBatch:
         """What the learner sees: standardised observations with features beside them."""
         return TransitionBatch(
-            torch.cat([self.standardizer(batch.observations), seen.float()], dim=-1),
+            self.inputs(batch.observations, seen),
             batch.actions,
             batch.rewards,
-            torch.cat([self.standardizer(batch.next_observations), following.float()], dim=-1),
+            self.inputs(batch.next_observations, following),
             batch.terminated,
             demonstrated=batch.demonstrated,
         )

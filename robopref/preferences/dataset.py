@@ -26,7 +26,7 @@ from robopref.structures import PreferenceBatch, Segments
 if TYPE_CHECKING:
     import torch
 
-SOURCES = ("human", "scripted", "heron", "transferred", "intervention")
+SOURCES = ("human", "scripted", "heron", "reward", "transferred", "intervention")
 """Where a label can come from."""
 
 SCHEMA = pa.schema(

@@ -67,6 +67,7 @@ def scripted_labels(
     created_at: datetime,
     *,
     annotator: str = "teacher",
+    source: str = "scripted",
     mean_return: float | None = None,
 ) -> Preferences:
     """Asks a scripted teacher about pairs; those it skips are left out.
@@ -78,6 +79,7 @@ def scripted_labels(
         rng: source of randomness.
         created_at: time written into every row.
         annotator: name written into every row.
+        source: where the rewards come from: `scripted` if they are true, `reward` if learned.
         mean_return: return of an average episode, to which `skip` and `equal` are relative; the
             dataset's own when None. Give a positive one where returns are negative, because a
             negative threshold turns `skip` and `equal` off.
@@ -90,7 +92,7 @@ def scripted_labels(
         first[asked],
         second[asked],
         labels[asked],
-        source="scripted",
+        source=source,
         annotator=annotator,
         created_at=created_at,
     )

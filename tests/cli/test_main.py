@@ -49,7 +49,7 @@ def test_every_command_has_help_with_examples(robopref, command):
 def test_help_shows_every_option_with_its_default(robopref):
     out = robopref("collect", "--help").out
     assert "  episodes=120\n      Episodes that the file is to hold." in out
-    assert "  mix=expert|mixed|mixed_noisy|multi_human|scarce|scarce_noisy|xmagical\n" in out
+    assert "  mix=expert|mixed|mixed_noisy|multi_human|policy|scarce|scarce_noisy|xmagical\n" in out
     assert "  env=(must be given)\n" in out
 
 

@@ -1,11 +1,13 @@
-"""A problem with a known answer for policies that learn from labels."""
+"""A problem with a known answer for policies that learn from labels, and a free encoder."""
 
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import torch
 
 from robopref.data.dataset import TrajectoryDataset
+from robopref.networks import pretrained
 from robopref.preferences.dataset import Preferences
 from robopref.structures import Segments, Trajectory
 
@@ -38,3 +40,10 @@ def data() -> tuple[TrajectoryDataset, Preferences]:
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
     return dataset, preferences
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pre-trained encoder that costs nothing: the mean colour of each quarter of the picture."""
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
+    monkeypatch.setattr(pretrained, "_load", lambda name: network)

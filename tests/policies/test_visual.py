@@ -199,13 +199,6 @@ def test_labels_teach_what_only_the_pictures_show(
     assert sum(changed) > len(changed) / 3
 
 
-@pytest.fixture
-def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pre-trained encoder that costs nothing: the mean colour of each quarter of the picture."""
-    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
-    monkeypatch.setattr(pretrained, "_load", lambda name: network)
-
-
 @pytest.mark.usefixtures("frozen")
 def test_a_frozen_encoder_sees_each_image_once(dataset: Any, tmp_path: Path) -> None:
     options = BehaviorCloningConfig([64, 64], 1e-3, actor_average_rate=0.02)
