@@ -4,7 +4,7 @@ Pairs of clips of 50 steps, labelled by an oracle, from three quarters of the vi
 learned and the true reward are compared over the steps of the others (Spearman). All arms but
 `pixels` look through RAPL's frozen encoder:
 
-- `rapl`, and `rapl_best_only` (`contrast=false`)
+- `rapl`, and `rapl_contrast` (`contrast=true`)
 - `frozen`: the encoder's own features, transport to the best clips
 - `time_contrastive`: its head trained without labels, then transport
 - `rlhf`: a linear head on the features by Bradley and Terry, with the settings of RAPL's authors
@@ -62,6 +62,7 @@ CURVES = ("rapl", "rlhf", "bradley_terry")
 EVERY = 4
 """Steps between two that are compared over time, as in the authors' code."""
 DISTRACTORS = ["lighting", "object", "jitter"]
+RLHF_FRAMES = 45
 PIXEL_FRAMES, PIXEL_STRIDE, PIXEL_FEATURES = 15, 2, 50
 
 
@@ -128,7 +129,7 @@ def _time_contrastive(preferences: Preferences, dataset: SeenDataset, seed: int)
     Sermanet et al. 2018, Time-Contrastive Networks, arXiv 1704.06888, single view, with the
     cross entropy over a batch in the triplets' place (van den Oord et al. 2018).
     """
-    model = make_reward(RaplConfig(contrast=False), dataset, seed)
+    model = make_reward(RaplConfig(), dataset, seed)
     assert isinstance(model, RaplReward)
     generator = torch_generator(seed, "time contrastive")
     model.standardizer.fit(dataset.flat_observations)
@@ -151,14 +152,14 @@ def _time_contrastive(preferences: Preferences, dataset: SeenDataset, seed: int)
 
 
 def _rlhf(preferences: Preferences, dataset: SeenDataset, seed: int) -> Rewards:
-    """Tian et al.'s baseline: a linear head, Adam at 1e-4, 50 passes, 10 pairs a batch."""
+    """Tian et al.'s baseline: a linear head, 45 frames, Adam at 1e-4, 50 passes, batches of 10."""
     generator = torch_generator(seed, "rlhf")
     standardizer = Standardizer(dataset.flat_observations.shape[1])
     standardizer.fit(dataset.flat_observations)
     head = nn.Linear(dataset.flat_observations.shape[1], 1)
     with torch.no_grad():
         head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * 0.01)
-    rows = _rows_of_pairs(preferences, dataset, RaplConfig().frames)
+    rows = _rows_of_pairs(preferences, dataset, RLHF_FRAMES)
     frames = standardizer(torch.from_numpy(dataset.flat_observations[rows]))
 
     def score(chosen: Tensor) -> Tensor:
@@ -239,8 +240,8 @@ def _pictures(dataset: SeenDataset, rows: NDArray[np.int64]) -> Tensor:
 
 ARMS: dict[str, Learner] = {
     "rapl": _library(RaplConfig()),
-    "rapl_best_only": _library(RaplConfig(contrast=False)),
-    "frozen": _library(RaplConfig(aligned=False, contrast=False)),
+    "rapl_contrast": _library(RaplConfig(contrast=True)),
+    "frozen": _library(RaplConfig(aligned=False)),
     "time_contrastive": _time_contrastive,
     "rlhf": _rlhf,
     "pixels": _pixels,

@@ -6,13 +6,13 @@ representation: a linear head on a frozen encoder is trained until videos that p
 nearer, by optimal transport, to the best ones than others do. A frame's reward is then what it
 costs to carry it there. Works on vectors too (`reward.encoder=`).
 
-Different here: the best videos are those of the highest Bradley-Terry strength, all videos are
-compared with all of them, and the distance to the worst videos counts against that
-(`reward.contrast`). Without, frames that every video has, such as the first ones, are paid best.
-Representations have length 1, so that the entropy's weight has a meaning of its own, and the
-distance is the same in training and in the reward. A step's plan is that by which the labelled
-videos as a whole are carried to the expert, extended to its frame, so that it needs no frame but
-its own: a robot that learns while it acts is paid as a recording is.
+Different here: the best videos are those of the highest Bradley-Terry strength, and all videos are
+compared with all of them; with `reward.contrast` the distance to the worst counts against that.
+Where whole episodes are labelled this matters: frames that every video has, such as the first
+ones, are paid best without it. Representations have length 1, so that the entropy's weight has a
+meaning of its own, and the distance is the same in training and in the reward. A step's plan is
+that by which the labelled videos as a whole are carried to the expert, extended to its frame, so
+that it needs no frame but its own: a robot that learns while it acts is paid as a recording is.
 
 Shape letters: `B` segments or pairs, `T` steps, `F` frames looked at, `E` experts, `M` labelled
 videos, `D` features of a frame, `K` size of the representation.
@@ -59,15 +59,15 @@ class RaplConfig:
     torchvision such as resnet18, or timm/NAME; empty for a reward of the state."""
     aligned: bool = True
     """Whether the labels train the head; without, the encoder's own features are compared."""
-    contrast: bool = True
-    """Whether the distance to the worst videos counts too."""
+    contrast: bool = False
+    """Whether the distance to the worst videos counts too: for labels of whole episodes."""
     size: int = 32
     """Of the aligned representation."""
-    frames: int = 45
+    frames: int = 20
     """Looked at in each video, evenly spread."""
-    experts: int = 10
+    experts: int = 30
     """Best videos (and, with contrast, worst ones) that others are compared with, chosen by the
-    labels."""
+    labels: at most half of those that are labelled."""
     expert_episodes: list[int] = field(default_factory=list)
     """Numbers of the dataset's episodes to take for the best ones instead."""
     regularization: float = 1.0
@@ -79,7 +79,7 @@ class RaplConfig:
     """Passes over the pairs."""
     batch_size: int = 16
     """Pairs per update."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """Of Adam."""
 
     def __post_init__(self) -> None:
@@ -291,10 +291,10 @@ class RaplReward(RewardModel):
         """The best videos, then the worst, with their signs."""
         segments, strengths = segment_strengths(preferences)
         order = np.argsort(-strengths, kind="stable")
-        if self.config.contrast and len(order) < 2:
+        if len(order) < 2:
             raise InputError("preferences: name one video only, so none can be compared with it")
         # Never the same video among the best and the worst.
-        count = min(self.config.experts, len(order) // 2 if self.config.contrast else len(order))
+        count = min(self.config.experts, len(order) // 2)
         best = segments[order[:count]]
         if self.config.expert_episodes:
             episodes = np.array(self.config.expert_episodes, dtype=np.int64)

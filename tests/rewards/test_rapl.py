@@ -26,7 +26,7 @@ from robopref.structures import Segments
 from tests.preferences.small_data import dataset_of
 from tests.rewards.problems import NOW, labelled
 
-STATE = {"encoder": "", "frames": 12}
+STATE = {"encoder": "", "frames": 12, "experts": 10, "contrast": True, "learning_rate": 1e-3}
 
 
 def chain(dataset, order):  # type: ignore[no-untyped-def]
@@ -61,7 +61,7 @@ def test_strengths_of_one_pair_are_the_known_ones() -> None:
 
 def test_experts_are_the_best_and_the_worst_episodes() -> None:
     dataset, preferences = labelled()
-    model = make_reward(RaplConfig(**STATE, experts=3), dataset, 0)
+    model = make_reward(RaplConfig(**{**STATE, "experts": 3}), dataset, 0)
     assert isinstance(model, RaplReward)
     chosen = model._choose_experts(preferences, dataset)
     ranks = np.argsort(np.argsort(dataset.returns))[chosen.episodes]
@@ -72,7 +72,9 @@ def test_experts_are_the_best_and_the_worst_episodes() -> None:
 
 def test_given_episodes_are_the_best_ones() -> None:
     dataset, preferences = labelled()
-    model = make_reward(RaplConfig(**STATE, expert_episodes=[4, 9], contrast=False), dataset, 0)
+    model = make_reward(
+        RaplConfig(**{**STATE, "contrast": False}, expert_episodes=[4, 9]), dataset, 0
+    )
     model.fit(preferences, dataset, 0)
     assert model.signs.tolist() == [0.5, 0.5]
     with pytest.raises(InputError, match="has the episodes 0 to 39"):
@@ -83,7 +85,7 @@ def test_given_episodes_are_the_best_ones() -> None:
 
 def test_labelled_videos_are_paid_on_average_what_carrying_them_costs() -> None:
     dataset, preferences = labelled()
-    model = make_reward(RaplConfig(**STATE, contrast=False, experts=1), dataset, 0)
+    model = make_reward(RaplConfig(**{**STATE, "contrast": False, "experts": 1}), dataset, 0)
     model.fit(preferences, dataset, 0)
     assert isinstance(model, RaplReward)
     segments, _ = distinct_segments(preferences.first, preferences.second)
