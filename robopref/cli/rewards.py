@@ -99,7 +99,7 @@ def paying_online(
         )
     own = None if prior is None else _rewards_by(model, prior, choice)
     paying = SavedReward(model, replay, _caution(choice), choice.whose, own)
-    model.check_sizes(len(paying.look(observation)), replay.actions.shape[1])
+    paying.check(observation, replay.actions.shape[1])
     return paying
 
 

@@ -176,8 +176,6 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     if config.images:
         settings = _visual(config, camera_images(observation).shape)
     policy = new_policy(settings, *sizes, seed, device)
-    if prior is not None:
-        policy.standardizer.fit(prior.flat_observations)
     # IQL weighs actions by the exponent of an advantage, whose size the rewards decide.
     scale = (0.0, 1.0)
     if config.rewards == ZERO:
@@ -186,6 +184,8 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
         scale = reward_scale(prior.rewards, prior.terminated)
     looks = (policy.image_shape, policy.see)
     replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale, *looks)
+    if prior is not None:
+        policy.standardizer.fit(prior.flat_observations)
     rewards: RewardSource | None = None
     if config.rewards == LEARNED:
         rewards = _asking(config, seed, env)

@@ -80,6 +80,21 @@ class SavedReward:
             self._caution
         )
 
+    def check(self, observation: Any, action_dim: int) -> None:
+        """Tries one step, so that what does not fit is told before the long work.
+
+        Args:
+            observation: of the environment, as it comes.
+            action_dim: `A`.
+
+        Raises:
+            InputError: as `look`, if the sizes differ from those that the model was trained for, or
+                it does not say how sure it is and is to be read with caution.
+        """
+        self.model.check_sizes(len(self.look(observation)), action_dim)
+        self.pay(observation, np.zeros(action_dim, dtype=np.float32))
+        self._past.clear()
+
     def look(self, observation: Any) -> NDArray[np.float32]:
         """(D,): what the model sees of an environment's observation.
 
