@@ -15,12 +15,14 @@ Examples:
   robopref train policy=sac env=metaworld/reach-v3 horizon=200 online.steps=50000
   robopref train policy=rlpd env=metaworld/drawer-open-v3 dataset=demonstrations.hdf5
   robopref train policy=sac env=metaworld/reach-v3 rewards=learned ask.budget=500
+  robopref train policy=sac env=metaworld/reach-v3 rewards=runs/train-reward/reach/reward
   robopref train policy=iql env=metaworld/reach-v3 dataset=d.hdf5 online.pretraining_updates=9000 \
       iql.target_update_rate=0.02
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +36,16 @@ from numpy.typing import NDArray
 
 from robopref.cli.config import run
 from robopref.cli.device import chosen_device
-from robopref.cli.rewards import chosen_rewards, reward_of_states
+from robopref.cli.rewards import (
+    LEARNED,
+    ZERO,
+    chosen_rewards,
+    is_folder,
+    paying_online,
+    reward_of_states,
+)
 from robopref.cli.runs import run_folder
-from robopref.cli.train_config import LEARNED, TrainConfig
+from robopref.cli.train_config import TrainConfig
 from robopref.cli.training_progress import told_of_metrics
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.images import ImageTransitions, camera_images, features_file, seen, seen_once
@@ -75,7 +84,7 @@ from robopref.training.evaluated import (
     load_result,
     train_and_evaluate,
 )
-from robopref.training.online import train_online
+from robopref.training.online import RewardSource, train_online
 from robopref.training.online_preferences import OnlinePreferences
 from robopref.training.resets import DatasetResets
 
@@ -171,15 +180,21 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
     if config.images:
         settings = _visual(config, camera_images(observation).shape)
     policy = new_policy(settings, *sizes, seed, device)
-    if prior is not None:
-        policy.standardizer.fit(prior.flat_observations)
     # IQL weighs actions by the exponent of an advantage, whose size the rewards decide.
     scale = (0.0, 1.0)
-    if prior is not None and config.policy == IQL.name:
+    if config.rewards == ZERO:
+        scale = (0.0, math.inf)
+    elif prior is not None and config.policy == IQL.name:
         scale = reward_scale(prior.rewards, prior.terminated)
     looks = (policy.image_shape, policy.see)
     replay = ReplayBuffer(online.replay_capacity, *sizes, prior, device, scale, *looks)
-    rewards = _asking(config, seed, env) if config.rewards == LEARNED else None
+    if prior is not None:
+        policy.standardizer.fit(prior.flat_observations)
+    rewards: RewardSource | None = None
+    if config.rewards == LEARNED:
+        rewards = _asking(config, seed, env)
+    elif is_folder(config.rewards):
+        rewards = paying_online(replay, prior, config, observation)
     resets = _resets(config, prior, env) if config.resets.share else None
     env.close()
     with run_folder("train", config.name, config) as folder:
@@ -195,7 +210,9 @@ def train_in_environment(config: TrainConfig, device: torch.device) -> None:
                 rewards,
                 resets,
                 told,
+                learned=(reward_of_states(config.rewards), config.whose),
             )
+        metrics |= over_optimization(folder / CURVE_FOLDER, folder / OVER_OPTIMIZATION_FILE)
         write_outcome(folder, config, metrics, online.steps, "steps")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from robopref.cli.rewards import TRUE
+from robopref.cli.rewards import LEARNED, TRUE, check_choice, is_folder
 from robopref.errors import InputError
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.cpl import CPLConfig
@@ -27,9 +27,6 @@ from robopref.training.online import OnlineTrainingConfig
 from robopref.training.online_preferences import OnlinePreferencesConfig
 from robopref.training.resets import ResetsConfig
 
-LEARNED = "learned"
-"""Word for a reward that is learned on the way."""
-
 
 @dataclass
 class TrainConfig:
@@ -45,7 +42,8 @@ class TrainConfig:
     """Whether the policy looks at the images of the dataset and of `cameras`, through an encoder
     that learns with it."""
     cameras: list[str] = field(default_factory=list)
-    """Cameras of env, such as [corner2] or [agentview]."""
+    """Cameras of env, such as [corner2] or [agentview], for images=true or for a reward that looks
+    at images."""
     image_size: int = 84
     """Width and height of their images in pixels."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -138,10 +136,15 @@ class TrainConfig:
             )
         if self.images and self.env and not self.cameras:
             raise InputError("images=true: choose what to look through, such as cameras=[corner2]")
-        if self.cameras and not (self.images and self.env):
-            raise InputError("cameras=: are those of env= for images=true; give both, or neither")
+        looks = self.images or is_folder(self.rewards)
+        if self.cameras and not (looks and self.env):
+            raise InputError(
+                "cameras=: are those of env= for images=true, or for a reward that looks at "
+                "images; give both, or neither"
+            )
         if not (self.dataset or self.env or self.resume):
             raise InputError("dataset=: must be given, or env= to learn while acting; see --help")
+        check_choice(self)
         if self.online.pretraining_updates and not self.dataset:
             raise InputError(
                 "online.pretraining_updates: learns from a dataset first; give dataset="

@@ -40,6 +40,8 @@ class RewardModel(nn.Module, ABC):
 
     name: ClassVar[str]
     """Key in the registry and in saved files."""
+    looks_back: ClassVar[bool] = True
+    """Whether a step's reward may depend on the steps before it."""
 
     def __init__(self, config: Any, observation_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class RewardModel(nn.Module, ABC):
             raise InputError(
                 f"reward {self.name}: expects {self.observation_dim} observation and "
                 f"{self.action_dim} action features, found {observation_dim} and {action_dim}; "
-                "use the dataset that it was trained for"
+                "use the dataset or the environment that it was trained for"
             )
 
     def save(self, folder: Path) -> None:

@@ -222,6 +222,7 @@ class BradleyTerryReward(EnsembleReward):
     """MLPs over single steps: the baseline."""
 
     name = "bradley_terry"
+    looks_back = False
     config: BradleyTerryConfig
 
     def __init__(self, config: BradleyTerryConfig, observation_dim: int, action_dim: int) -> None:

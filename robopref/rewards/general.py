@@ -51,6 +51,7 @@ class GeneralReward(PairwiseReward):
     """Embeddings by an ensemble of MLPs over single steps."""
 
     name = "general"
+    looks_back = False
     config: GeneralConfig
     average: Tensor
     """(E, C, 2): embedding of an average segment of the data, but for its reward."""

@@ -57,6 +57,7 @@ class GroupsReward(PersonalReward):
     """Predicts the reward of the group that is served worst; `of` gives one person's."""
 
     name = "groups"
+    looks_back = False
     config: GroupsConfig
     centre: Tensor
     """(G,): mean of each group's reward over the data."""

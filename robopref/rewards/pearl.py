@@ -161,6 +161,7 @@ class PearlReward(GaussianReward):
     """The default."""
 
     name = "pearl"
+    looks_back = False
     config: PearlConfig
 
     def __init__(self, config: PearlConfig, observation_dim: int, action_dim: int) -> None:

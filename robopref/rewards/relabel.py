@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.segments import gather, whole_episodes
@@ -51,6 +54,59 @@ def relabel(
     return LearnedRewards(np.concatenate(means), np.concatenate(stds) if stds else None)
 
 
+@dataclass(frozen=True)
+class Caution:
+    """What is taken off a learned reward where the model is unsure of it."""
+
+    pessimism: float = 0.0
+    """Standard deviations that are taken off the mean."""
+    lower_bound: bool = False
+    """Whether the lowest of an ensemble's rewards of a step counts in place of their mean."""
+
+    def __post_init__(self) -> None:
+        if self.lower_bound and self.pessimism:
+            raise InputError("lower_bound=true: is pessimism of another kind; leave pessimism= out")
+
+    @torch.no_grad()
+    def rewards(self, model: RewardModel, segments: SegmentBatch) -> Tensor:
+        """(B, T): the rewards of segments; zero on padding.
+
+        Raises:
+            InputError: if the sizes differ from those the model was trained for, or it does not
+                say how sure it is.
+        """
+        if self.lower_bound:
+            members = model.predict_members(segments)
+            if len(members) < 2:
+                raise InputError(
+                    f"lower_bound=true: reward {model.name} has no ensemble; train one with "
+                    "reward.members above 1"
+                )
+            return members.amin(0)
+        prediction = model.predict(segments)
+        if not self.pessimism:
+            return prediction.mean
+        if prediction.std is None:
+            raise InputError(
+                f"pessimism={self.pessimism}: reward {model.name} predicts no standard deviation; "
+                "train one with reward.members above 1"
+            )
+        return prediction.mean - self.pessimism * prediction.std
+
+
+def relabel_cautiously(
+    dataset: TrajectoryDataset, model: RewardModel, caution: Caution
+) -> NDArray[np.float32]:
+    """(N,): the reward of every step, less what `caution` takes off.
+
+    Raises:
+        InputError: as `Caution.rewards`.
+    """
+    chunks = _chunks(dataset, model, CHUNK_STEPS)
+    parts = [caution.rewards(model, each)[each.mask > 0].cpu().numpy() for each in chunks]
+    return np.concatenate(parts)
+
+
 def _chunks(
     dataset: TrajectoryDataset, model: RewardModel, chunk_steps: int
 ) -> Iterator[SegmentBatch]:
@@ -81,24 +137,6 @@ def sum_differences(
         return found
 
     return sums(preferences.second) - sums(preferences.first)
-
-
-def lower_bound(dataset: TrajectoryDataset, model: RewardModel) -> NDArray[np.float32]:
-    """(N,): the lowest reward of each step that any member of an ensemble predicts.
-
-    Raises:
-        InputError: as `relabel`, or if the model has one member.
-    """
-    lowest = []
-    for segments in _chunks(dataset, model, CHUNK_STEPS):
-        members = model.predict_members(segments)
-        if len(members) < 2:
-            raise InputError(
-                f"lower_bound=true: reward {model.name} has no ensemble; train one with "
-                "reward.members above 1"
-            )
-        lowest.append(members.amin(0)[segments.mask > 0].cpu().numpy())
-    return np.concatenate(lowest)
 
 
 def in_extreme_episodes(

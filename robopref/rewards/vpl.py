@@ -86,6 +86,7 @@ class VPLReward(StepReward, PersonalReward):
     """Predicts the mean over those who gave labels; the standard deviation is how they differ."""
 
     name = "vpl"
+    looks_back = False
     config: VPLConfig
 
     def __init__(self, config: VPLConfig, observation_dim: int, action_dim: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from robopref.data.images import camera_images, seen
 from robopref.data.replay import ReplayBuffer
 from robopref.environments import make_env
 from robopref.errors import InputError
-from robopref.evaluation.rollout import flatten
+from robopref.evaluation.rollout import NOTHING_LEARNED, flatten
 from robopref.policies.base import Policy
 from robopref.policies.recorded import RecordedUpdates
 from robopref.seeding import torch_generator
@@ -89,10 +89,17 @@ class OnlineTrainingConfig:
 
 
 class RewardSource(Companion, Protocol):
-    """Pays other rewards than the environment's: a model that learns while the policy does."""
+    """Pays other rewards than the environment's: by a model, saved or learned on the way."""
 
-    def pay(self, observation: NDArray[np.float32], action: NDArray[np.float32]) -> float:
-        """Reward of one step, from the observation (D,) before it and the action (A,)."""
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must have in common with this one."""
+
+    def pay(self, observation: Any, action: NDArray[np.float32]) -> float:
+        """Reward of one step, from the raw observation before it and the action (A,)."""
+
+    def before_update(self) -> None:
+        """May change what the replay holds before anything learns from it."""
 
     def after_episode(self, step: int, replay: ReplayBuffer) -> dict[str, float]:
         """May ask, learn and relabel the replay; returns metrics."""
@@ -113,6 +120,7 @@ def train_online(
     rewards: RewardSource | None = None,
     resets: DatasetResets | None = None,
     on_metrics: OnMetrics = lambda step, metrics: None,
+    learned: Sequence[str] = NOTHING_LEARNED,
 ) -> dict[str, float]:
     """Trains `policy` in place and evaluates it; goes on from the newest checkpoint in `run_dir`.
 
@@ -130,6 +138,7 @@ def train_online(
         rewards: what the policy learns from; the environment's reward when None.
         resets: lets episodes start from recorded states.
         on_metrics: told steps done and metrics at every line.
+        learned: as in `train_and_evaluate`.
 
     Returns:
         The last metrics.
@@ -138,13 +147,14 @@ def train_online(
         InputError: if the training diverges, the environment does not fit, or the checkpoint is of
             a run with other settings.
     """
-    learner = _Learner(policy, replay, config)
+    learner = _Learner(policy, replay, config, rewards)
     settings = {
         name: value
         for name, value in dataclasses.asdict(config).items()
         if name not in ("steps", "checkpoint_every")
     }
     settings["policy"] = dataclasses.asdict(policy.config)
+    settings["rewards"] = rewards.settings if rewards else None
     settings["resets"] = dataclasses.asdict(resets.config) if resets else None
     checkpoints = run_dir / "checkpoints"
     companions: list[Companion] = [replay, *([rewards] if rewards else [])]
@@ -152,7 +162,9 @@ def train_online(
     env = make_env(env_id, **env_kwargs)
     with (
         MetricsLogger(run_dir, step) as logger,
-        evaluations_on_the_way(evaluation, env_id, env_kwargs, run_dir, step) as evaluations,
+        evaluations_on_the_way(
+            evaluation, env_id, env_kwargs, run_dir, step, learned
+        ) as evaluations,
     ):
         metrics = logger.last
 
@@ -166,7 +178,7 @@ def train_online(
             evaluations.look(policy, step)
             keep()
         while step < config.steps:
-            before, (step, outcome) = step, _play(learner, env, step, rewards, resets)
+            before, (step, outcome) = step, _play(learner, env, step, resets)
             outcome |= rewards.after_episode(step, replay) if rewards else {}
             learner.note(outcome)
             ended = step >= config.steps
@@ -179,7 +191,7 @@ def train_online(
             if ended or _crossed(before, step, config.checkpoint_every):
                 keep()
     env.close()
-    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir)
+    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir, learned)
     return metrics
 
 
@@ -187,7 +199,6 @@ def _play(
     learner: _Learner,
     env: gymnasium.Env[Any, Any],
     step: int,
-    rewards: RewardSource | None,
     resets: DatasetResets | None,
 ) -> tuple[int, dict[str, float]]:
     """Plays one episode from `step` on, learning after each step."""
@@ -201,6 +212,7 @@ def _play(
     total, success, ended = 0.0, False, False
     while not ended:
         action = learner.act(observation, images, step)
+        paid = learner.rewards.pay(found, action) if learner.rewards else None
         found, reward, terminated, truncated, info = env.step(action)
         following, images = flatten(found), learner.images(found)
         succeeded = bool(info.get("success", False))
@@ -210,7 +222,7 @@ def _play(
             following,
             terminated,
             succeeded,
-            learned_reward=rewards.pay(observation, action) if rewards else None,
+            learned_reward=paid,
             images=images,
         )
         step += 1
@@ -226,8 +238,14 @@ def _play(
 class _Learner:
     """Policy, replay and one stream of random numbers, with the metrics since the last line."""
 
-    def __init__(self, policy: Policy, replay: ReplayBuffer, config: OnlineTrainingConfig) -> None:
-        self.policy, self.replay, self.config = policy, replay, config
+    def __init__(
+        self,
+        policy: Policy,
+        replay: ReplayBuffer,
+        config: OnlineTrainingConfig,
+        rewards: RewardSource | None,
+    ) -> None:
+        self.policy, self.replay, self.config, self.rewards = policy, replay, config, rewards
         self.generator = torch_generator(config.seed, "online", policy.device)
         self._random_steps = 0 if config.pretraining_updates else config.random_steps
         self._discount = policy.discount
@@ -278,6 +296,8 @@ class _Learner:
             self._update(1.0)
 
     def _update(self, demonstrations: float) -> None:
+        if self.rewards:
+            self.rewards.before_update()
         size = self.config.batch_size * self.policy.batches_per_update
         batch = self.replay.sample(
             size, self.generator, self._discount, self.config.n_step, demonstrations

@@ -24,6 +24,7 @@ from robopref.data.replay import ReplayBuffer
 from robopref.data.robomimic import load_dataset, save_dataset
 from robopref.data.segments import all_segments
 from robopref.errors import InputError
+from robopref.evaluation.rollout import flatten
 from robopref.preferences.active import UNIFORM, check_strategy
 from robopref.preferences.dataset import (
     Preferences,
@@ -104,8 +105,14 @@ class OnlinePreferences:
         """Pairs that the teacher was asked about."""
         return len(self._asked)
 
-    def pay(self, observation: NDArray[np.float32], action: NDArray[np.float32]) -> float:
-        """Reward of one step, from the observation (D,) before it and the action (A,)."""
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must have in common with this one."""
+        return {"model": "learned on the way"}
+
+    def pay(self, observation: Any, action: NDArray[np.float32]) -> float:
+        """Reward of one step, from the raw observation before it and the action (A,)."""
+        observation = flatten(observation)
         if self.model is None:
             return self._novelty(torch.as_tensor(observation))
         device = self.model.device
@@ -116,6 +123,9 @@ class OnlinePreferences:
         )
         reward = self.model.predict(step).mean.cpu() - self._scale[0]
         return float(reward / self._scale[1])
+
+    def before_update(self) -> None:
+        """Changes nothing: what is paid is on its scale already."""
 
     def after_episode(self, step: int, replay: ReplayBuffer) -> dict[str, float]:
         """Holds a session when it is time; learns and pays the replay anew."""

@@ -64,7 +64,7 @@ def test_one_annotators_reward(capsys):
     assert cli.main([*train, both, "whose=eve"]) == 2
     assert "choose from ana, ben" in capsys.readouterr().err
     assert cli.main([*train, "rewards=true", "whose=ana"]) == 2
-    assert "whose=ana: chooses among the annotators" in capsys.readouterr().err
+    assert "whose=ana: is about a reward that was learned before" in capsys.readouterr().err
 
 
 def test_doubtful_labels_are_dropped(capsys):

@@ -129,3 +129,17 @@ def test_damaged_models_are_refused(config: Any, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(InputError, match="damaged or of another reward"):
         load_reward(tmp_path)
+
+
+def test_what_does_not_look_back_pays_a_step_alone_as_in_its_episode(config: Any) -> None:
+    model = make_reward(config, DATASET, seed=0)
+    model.fit(PREFERENCES, DATASET, 0)
+    if model.looks_back:
+        return
+    batch = gather(DATASET, all_segments(DATASET, 6)[:3])
+    steps = [
+        SegmentBatch(*(each[:, [step]] for each in (batch.observations, batch.actions, batch.mask)))
+        for step in range(6)
+    ]
+    alone = torch.cat([model.predict(step).mean for step in steps], dim=1)
+    torch.testing.assert_close(alone, model.predict(batch).mean)

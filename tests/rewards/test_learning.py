@@ -21,7 +21,13 @@ from robopref.rewards.bradley_terry import (
 from robopref.rewards.pairwise import draw_steps
 from robopref.rewards.pearl import GaussianReward, PearlConfig, PearlTransformerConfig
 from robopref.rewards.registry import REWARDS, make_reward
-from robopref.rewards.relabel import episode_sums, in_extreme_episodes, lower_bound, relabel
+from robopref.rewards.relabel import (
+    Caution,
+    episode_sums,
+    in_extreme_episodes,
+    relabel,
+    relabel_cautiously,
+)
 from robopref.seeding import torch_generator
 from tests.preferences.small_data import dataset_of
 from tests.rewards.problems import NOW, labelled
@@ -174,14 +180,15 @@ def test_the_lower_bound_is_the_lowest_member() -> None:
     dataset, preferences = labelled(episodes=20, pairs=60)
     model = make_reward(BradleyTerryConfig(epochs=2), dataset, seed=0)
     model.fit(preferences, dataset, seed=0)
-    lowest, learned = lower_bound(dataset, model), relabel(dataset, model)
+    lowest = relabel_cautiously(dataset, model, Caution(lower_bound=True))
+    learned = relabel(dataset, model)
     assert learned.std is not None
     assert (lowest <= learned.mean + 1e-6).all() and (lowest < learned.mean - 1e-4).any()
     # of three values the lowest is at most sqrt(2) standard deviations below their mean
     assert (lowest >= learned.mean - np.sqrt(2.0) * learned.std - 1e-5).all()
     alone = make_reward(BradleyTerryConfig(epochs=2, members=1), dataset, seed=0)
     with pytest.raises(InputError, match="lower_bound=true: reward bradley_terry has no ensemble"):
-        lower_bound(dataset, alone)
+        relabel_cautiously(dataset, alone, Caution(lower_bound=True))
 
 
 def test_the_extremes_are_the_best_and_the_worst_episodes() -> None:
