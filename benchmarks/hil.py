@@ -146,7 +146,7 @@ class Run:
             point = {"steps": done + block, "takeovers": sum(self._each("takeovers"))}
             metrics = self._metrics()
             point["success"] = metrics["success"]
-            point["steps_to_success"] = metrics.get("steps_to_success", float("nan"))
+            point["steps_to_success"] = metrics.get("steps_to_success")
             write_json(self.run_folder / "curve.json", [*self.curve(), point])
             print(f"{self.run_folder.name}: {point}", flush=True)
 
@@ -160,24 +160,25 @@ class Run:
     def success_within_corrections_of(self, other: Run) -> float:
         """Success when the person had last taken over no more often than in all of another's."""
         most = other.curve()[-1]["takeovers"]
-        return max(
-            (point["steps"], point["success"])
-            for point in [{"steps": 0, "success": 0.0, "takeovers": 0}, *self.curve()]
-            if point["takeovers"] <= most
-        )[1]
+        start = {"steps": 0, "success": 0.0, "takeovers": 0}
+        points = [point for point in [start, *self.curve()] if point["takeovers"] <= most]
+        return float(max(points, key=lambda point: point["steps"])["success"])
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | None]:
         """Of a session: shares of its first and last episodes that were corrected, and so on."""
         rates = self._each("intervention_rate")
         reached = [point for point in self.curve() if point["success"] >= REACHED]
-        return {
+        found = {
             "success_on_the_way": float(np.mean([point["success"] for point in self.curve()])),
             "corrected_first_10": float(np.mean(rates[:10])),
             "corrected_last_10": float(np.mean(rates[-10:])),
             "takeovers": sum(self._each("takeovers")),
-            "takeovers_to_0.9": reached[0]["takeovers"] if reached else float("nan"),
-            "steps_to_0.9": reached[0]["steps"] if reached else float("nan"),
+            "takeovers_to_0.9": reached[0]["takeovers"] if reached else None,
+            "steps_to_0.9": reached[0]["steps"] if reached else None,
             "steps_to_success": self.curve()[-1]["steps_to_success"],
+        }
+        return {
+            name: None if value is None else round(float(value), 3) for name, value in found.items()
         }
 
     def _metrics(self) -> dict[str, Any]:
@@ -327,9 +328,7 @@ def main() -> None:
             else:
                 row["curves"] = [run.curve() for run in own]
                 figures = [run.figures() for run in own]
-                row |= {
-                    name: [round(float(each[name]), 3) for each in figures] for name in figures[0]
-                }
+                row |= {name: [each[name] for each in figures] for name in figures[0]}
             table.append(row)
             print(row, flush=True)
     if {"hil", "hgdagger"} <= set(arms):
@@ -339,11 +338,18 @@ def main() -> None:
             interquartile_mean(np.array(same)).value, 4
         )
     if SERVED_TASK in tasks and "hil" in arms:
-        found = served(Run(folder, SERVED_TASK, "hil", 0, steps, episodes))
-        names = ("success", "success_low", "success_high", "steps_to_success")
-        names = (*names, "intervention_rate_last_20")
+        found = [
+            served(Run(folder, SERVED_TASK, "hil", seed, steps, episodes)) for seed in range(seeds)
+        ]
         row = {"task": SERVED_TASK, "arm": "served", "steps": steps}
-        table.append(row | {name: found[name] for name in names if name in found})
+        row |= success_of_seeds(np.array([each["success"] for each in found]))
+        row |= {
+            name: [round(each[name], 3) for each in found]
+            for name in ("steps_to_success", "intervention_rate_last_20")
+            if all(name in each for each in found)
+        }
+        table.append(row)
+        headline["served_success"] = row["success"]
         print(table[-1], flush=True)
     if not (processes := folder / "processes.json").exists():
         write_json(processes, held_to(folder, pace_s, kills))

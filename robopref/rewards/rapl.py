@@ -106,6 +106,7 @@ class RaplReward(RewardModel):
     """
 
     name = "rapl"
+    looks_back = False
     config: RaplConfig
     experts: Tensor
     """(E, F, D): standardised frames of the videos that others are compared with."""
