@@ -31,7 +31,9 @@ FRAMES = 3
 
 
 def occlusion_map(images: Tensor, score: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-    """How far scores of images move when a square of them turns grey.
+    """How far scores of images move when a square of them is blurred.
+
+    Blurred and not grey: grey on an empty table would be a thing of its own.
 
     Args:
         images: (B, C, H, W) uint8.
@@ -42,14 +44,19 @@ def occlusion_map(images: Tensor, score: Callable[[Tensor], Tensor]) -> NDArray[
     """
     height, width = images.shape[-2:]
     before = score(images)
+    coarse = functional.interpolate(images.float(), (PARTS, PARTS), mode="area")
+    blurred = functional.interpolate(coarse, (height, width), mode="bilinear").to(torch.uint8)
     maps = np.zeros((len(images), PARTS, PARTS), dtype=np.float32)
     rows, columns = np.linspace(0, height, PARTS + 1), np.linspace(0, width, PARTS + 1)
     for i in range(PARTS):
         for j in range(PARTS):
             covered = images.clone()
-            covered[..., int(rows[i]) : int(rows[i + 1]), int(columns[j]) : int(columns[j + 1])] = (
-                127
+            part = (
+                ...,
+                slice(int(rows[i]), int(rows[i + 1])),
+                slice(int(columns[j]), int(columns[j + 1])),
             )
+            covered[part] = blurred[part]
             maps[:, i, j] = (score(covered) - before).abs().cpu().numpy()
     return maps
 
