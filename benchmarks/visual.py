@@ -53,6 +53,7 @@ STYLES = {
     "rapl": ("RAPL", "C0"),
     "rlhf": ("linear Bradley-Terry (RLHF)", "C1"),
     "bradley_terry": ("Bradley-Terry ensemble", "C2"),
+    "pixels": ("Bradley-Terry from pixels", "C3"),
 }
 
 

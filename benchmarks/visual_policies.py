@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results import success_of_seeds
-from robopref.data.robomimic import load_dataset
+from robopref.data.lazy import load_dataset_lazily
 from robopref.data.transitions import transitions
 from robopref.policies.behavior_cloning import BehaviorCloningConfig
 from robopref.policies.iql import IQLConfig
@@ -36,7 +36,8 @@ TRUTH, ZERO, CLONING = "true_reward", "zero_reward", "cloning"
 POLICY_TASKS = ("lift", "drawer-open")
 """Those whose videos hold enough for a policy: with the true reward IQL is at 4 to 12 % on the
 other two, from 120 videos or from 600."""
-ARMS_OF_POLICIES = (TRUTH, *ARMS, ZERO, CLONING)
+ARMS_OF_POLICIES = (TRUTH, *(arm for arm in ARMS if arm != "rapl_contrast"), ZERO, CLONING)
+ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl", "rlhf", ZERO)
 UPDATES = 5_000
 
 
@@ -74,7 +75,7 @@ class Run:
         task, name = TASKS[self.task], self.task
         if self.transferred:
             task, name = TRANSFER[self.task], f"{self.task}-transfer"
-        dataset = load_dataset(task.path(self.folder, name, self.videos))
+        dataset = load_dataset_lazily(task.path(self.folder, name, self.videos))
         data = transitions(dataset, self._rewards(dataset.rewards))
         config = BehaviorCloningConfig() if self.arm == CLONING else IQLConfig()
         self.own.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def policy_runs(
         for seed in range(seeds)
         for task in tasks
         for transferred in (False, True)[: 1 + (task in TRANSFER)]
-        for arm in ARMS_OF_POLICIES
+        for arm in (ARMS_OF_ANOTHER_ROBOT if transferred else ARMS_OF_POLICIES)
     ]
 
 

@@ -55,10 +55,12 @@ from robopref.seeding import numpy_generator, torch_generator
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPISODES, IMAGE_SIZE, CLIP = 120, 112, 50
+MOST_LABELS_FROM_PIXELS = 150
+"""A network from pixels takes as long for these as all others together."""
 LABELS: tuple[int, ...] = (25, 60, 120, 150, 300, 600)
 MAIN_LABELS = 150
 """At which all arms are compared; the others only where `CURVES` says so."""
-CURVES = ("rapl", "rlhf", "bradley_terry")
+CURVES = ("rapl", "rlhf", "bradley_terry", "pixels")
 EVERY = 4
 """Steps between two that are compared over time, as in the authors' code."""
 DISTRACTORS = ["lighting", "object", "jitter"]
@@ -283,6 +285,7 @@ def cells(folder: Path, task: str, seed: int, labels: tuple[int, ...], episodes:
         for count in labels
         for arm in ARMS
         if (count == MAIN_LABELS or arm in CURVES)
+        and (arm != "pixels" or count <= MOST_LABELS_FROM_PIXELS)
         and not row_file(folder, task, arm, count, seed).exists()
     ]
     if not wanted:
