@@ -106,21 +106,21 @@ def alignment_seconds(folder: Path, episodes: int) -> dict[str, float]:
     }
 
 
-def fewer_labels(table: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> float:
-    """How many times as many labels RLHF needs for what RAPL learns, at least and on every task.
+def fewer_labels(table: Sequence[Mapping[str, Any]], tasks: Sequence[str], other: str) -> float:
+    """How many times as many labels another arm needs for what RAPL learns, on every task.
 
-    Of two numbers of labels with which RAPL is at least as good as RLHF, the largest ratio of a
-    task; of these the lowest.
+    Of two numbers of labels with which RAPL is at least as good as the other arm, the largest
+    ratio of a task; of these the lowest.
     """
     found = {(row["task"], row["arm"], row["labels"]): row["steps"] for row in table}
-    ratios = []
-    for task in tasks:
-        best = 0.0
-        for own, more in itertools.combinations(LABELS, 2):
-            if found[task, "rapl", own] >= found[task, "rlhf", more]:
-                best = max(best, more / own)
-        ratios.append(best)
-    return min(ratios)
+    return min(
+        max(
+            more / own
+            for own, more in itertools.product(LABELS, LABELS)
+            if found[task, "rapl", own] >= found.get((task, other, more), 1.0)
+        )
+        for task in tasks
+    )
 
 
 def draw(table: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -195,7 +195,8 @@ def main() -> None:
         if row["labels"] == MAIN_LABELS and row["arm"] in CURVES
     }
     if not options.quick:
-        headline["labels_of_rlhf_for_one"] = round(fewer_labels(table, tasks), 1)
+        for other in ("rlhf", "pixels"):
+            headline[f"labels_of_{other}_for_one"] = round(fewer_labels(table, tasks, other), 1)
     successes = policy_table(runs)
     write_results(
         options.json, headline, [*table, *successes], ["torch", "POT", "metaworld", "robosuite"]
