@@ -67,6 +67,16 @@ def test_one_annotators_reward(capsys):
     assert "whose=ana: is about a reward that was learned before" in capsys.readouterr().err
 
 
+def test_triplets_are_for_rapl(capsys):
+    assert cli.main(["label", DATA, "pairs=20", "output=a.parquet"]) == 0
+    learn = ["train-reward", DATA, "preferences=a.parquet", "triplets=none.parquet"]
+    capsys.readouterr()
+    assert cli.main([*learn, "reward=bradley_terry"]) == 2
+    assert "reward bradley_terry learns from none; choose rapl" in capsys.readouterr().err
+    assert cli.main([*learn, "reward=rapl", "reward.encoder="]) == 2
+    assert "triplets=none.parquet: cannot be read as answers" in capsys.readouterr().err
+
+
 def test_doubtful_labels_are_dropped(capsys):
     asked = ("label", DATA, "labeler=mistake", "labeler.mistake=0.3", "pairs=60")
     assert cli.main([*asked, "output=a.parquet"]) == 0
