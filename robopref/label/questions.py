@@ -11,11 +11,10 @@ import numpy as np
 
 from robopref.errors import InputError
 from robopref.preferences.queries import Pairs
+from robopref.preferences.triplets import LABEL_OF_CHOICE, TRIPLET
 from robopref.structures import Segments
 
-PAIR, RANKING, SCORE, TRIPLET, SUCCESS, ATTRIBUTE = (
-    "pair", "ranking", "score", "triplet", "success", "attribute"
-)  # fmt: skip
+PAIR, RANKING, SCORE, SUCCESS, ATTRIBUTE = "pair", "ranking", "score", "success", "attribute"
 TEXTS: Mapping[str, str] = {
     PAIR: "Which robot does the task better?",
     RANKING: "Put the videos in order, the best first.",
@@ -223,6 +222,5 @@ def preferred_pairs(
             for number, (better, worse) in enumerate(ordered)
         ]
     if question.kind in (PAIR, ATTRIBUTE) and "choice" in answer:
-        label = {"first": 0.0, "second": 1.0, "equal": 0.5}[answer["choice"]]
-        return [(*question.pieces, label)]  # type: ignore[list-item]  # two of them
+        return [(*question.pieces, LABEL_OF_CHOICE[answer["choice"]])]  # type: ignore[list-item]  # two of them
     return []

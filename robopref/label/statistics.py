@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robopref.label.questions import ATTRIBUTE, CHOICES, PAIR, TRIPLET, Piece
+from robopref.label.questions import ATTRIBUTE, CHOICES, PAIR, Piece
 from robopref.label.store import Answer
+from robopref.preferences.triplets import TRIPLET
 
 COMPARED = (PAIR, ATTRIBUTE, TRIPLET)
 """Kinds whose answer is first, second or equal."""

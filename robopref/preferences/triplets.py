@@ -16,7 +16,10 @@ from robopref.data.segments import check_segments
 from robopref.errors import InputError
 from robopref.structures import Segments
 
-KIND, CHOICES = "triplet", {"first": 0.0, "equal": 0.5, "second": 1.0}
+TRIPLET = "triplet"
+"""Kind of such a question in a file of answers."""
+LABEL_OF_CHOICE = {"first": 0.0, "equal": 0.5, "second": 1.0}
+"""What can be chosen of two, and the label that it is."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ def load_triplets(path: Path | str, dataset: TrajectoryDataset) -> Triplets:
     try:
         table = pq.read_table(path, columns=["kind", "pieces", "answer"]).to_pylist()
         rows = [
-            (json.loads(row["pieces"]), CHOICES[answer["choice"]])
+            (json.loads(row["pieces"]), LABEL_OF_CHOICE[answer["choice"]])
             for row in table
-            if row["kind"] == KIND and "choice" in (answer := json.loads(row["answer"]))
+            if row["kind"] == TRIPLET and "choice" in (answer := json.loads(row["answer"]))
         ]
         pieces = np.array([each for each, _ in rows], dtype=np.int64).reshape(-1, 3, 3)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:

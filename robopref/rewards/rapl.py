@@ -204,7 +204,7 @@ class RaplReward(RewardModel):
         table = None
         if not self.config.aligned:
             with torch.no_grad():
-                table = self._distances(videos, torch.arange(len(segments), device=self.device))
+                table = self._from_experts(videos)
 
         def lesson(rows: Tensor) -> tuple[Tensor, Tensor]:
             loss, logits = self._loss(videos, answers, rows.to(self.device), table)
@@ -241,15 +241,19 @@ class RaplReward(RewardModel):
                 TOLERANCE,
             )[0]
 
-    def _distances(self, videos: Tensor, chosen: Tensor) -> Tensor:
-        """(U, E): of the chosen (U,) videos to every expert."""
-        represented = self.represent(videos[chosen])
-        experts = self.represent(self.experts)
+    def _distances(self, first: Tensor, second: Tensor) -> Tensor:
+        """(B,): between represented videos (B, F, K) and (B, F, K)."""
+        plans, costs = self.transport(first, second)
+        return (plans * costs).sum((1, 2))
+
+    def _from_experts(self, videos: Tensor) -> Tensor:
+        """(U, E): of videos (U, F, D) to every expert."""
+        represented, experts = self.represent(videos), self.represent(self.experts)
         count = len(experts)
-        plans, costs = self.transport(
-            represented.repeat_interleave(count, 0), experts.repeat(len(chosen), 1, 1)
+        distances = self._distances(
+            represented.repeat_interleave(count, 0), experts.repeat(len(videos), 1, 1)
         )
-        return (plans * costs).sum((1, 2)).view(len(chosen), count)
+        return distances.view(len(videos), count)
 
     def _loss(
         self, videos: Tensor, answers: _Answers, rows: Tensor, table: Tensor | None
@@ -260,10 +264,9 @@ class RaplReward(RewardModel):
         if of_pairs.any():
             further[of_pairs] = self._further_from_best(videos, answers, rows[of_pairs], table)
         if not of_pairs.all():
-            anchors, first, second = answers.triplets[rows[~of_pairs] - len(answers.pairs)].T
-            further[~of_pairs] = self._between(videos, anchors, first) - self._between(
-                videos, anchors, second
-            )
+            places = answers.triplets[rows[~of_pairs] - len(answers.pairs)]
+            anchors, first, second = (self.represent(videos[each]) for each in places.T)
+            further[~of_pairs] = self._distances(anchors, first) - self._distances(anchors, second)
         logits = self.log_scale.exp() * further
         labels = answers.labels[rows]
         if self.config.loss == PROBABILITY:
@@ -278,15 +281,10 @@ class RaplReward(RewardModel):
         """(B,): how much further from the experts the first of a pair is than the second."""
         sides = answers.pairs[rows]
         chosen, places = torch.unique(sides, return_inverse=True)
-        distances = self._distances(videos, chosen) if table is None else table[chosen]
+        distances = self._from_experts(videos[chosen]) if table is None else table[chosen]
         # A video's distance to itself is 0 by any representation, and says nothing.
         others = (sides[..., None] != answers.experts).all(1)
         return ((distances[places[:, 0]] - distances[places[:, 1]]) * others) @ self.signs
-
-    def _between(self, videos: Tensor, one: Tensor, other: Tensor) -> Tensor:
-        """(B,): distances of the videos `one` (B,) to those of `other` (B,)."""
-        plans, costs = self.transport(self.represent(videos[one]), self.represent(videos[other]))
-        return (plans * costs).sum((1, 2))
 
     def _choose_experts(self, preferences: Preferences, dataset: TrajectoryDataset) -> Segments:
         """The best videos, then the worst, with their signs."""
