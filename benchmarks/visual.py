@@ -37,6 +37,7 @@ from robopref.processes import one_thread
 from robopref.rewards.rapl import RaplConfig
 from robopref.rewards.registry import make_reward
 from robopref.rewards.visual import encoded
+from visual_online import ONLINE_TASKS, STEPS, online_runs
 from visual_policies import POLICY_TASKS, UPDATES, make_policies, policy_runs, policy_table
 from visual_rewards import (
     CURVES,
@@ -169,7 +170,7 @@ def main() -> None:
         return
     one_thread()
     folder, tasks, seeds = options.folder, options.tasks.split(","), options.seeds
-    labels, episodes, updates, tries = LABELS, EPISODES, UPDATES, 50
+    labels, episodes, updates, steps, tries = LABELS, EPISODES, UPDATES, STEPS, 50
     if options.quick:
         folder, tasks, seeds = folder / "quick", ["lift"], 1
         labels, episodes, updates, tries = (MAIN_LABELS,), 24, 200, 2
@@ -188,6 +189,8 @@ def main() -> None:
             each.result()
         trained = [task for task in POLICY_TASKS if task in tasks]
         runs = policy_runs(folder, trained, seeds, episodes, updates, tries)
+        acting = [task for task in ONLINE_TASKS if task in tasks]
+        runs += online_runs(folder, acting, seeds, episodes, steps, tries)
         make_policies(runs, pool)
     table = tabulate(folder)
     headline |= {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ from visual_rewards import ARMS, MAIN_LABELS, TASKS, TRANSFER, row_file
 
 TRUTH, ZERO, CLONING = "true_reward", "zero_reward", "cloning"
 POLICY_TASKS = ("lift", "drawer-open")
-"""Those whose videos hold enough for a policy: with the true reward IQL is at 4 to 12 % on the
-other two, from 120 videos or from 600."""
+"""Those whose videos hold enough for a policy; see `visual_online` for the others."""
 ARMS_OF_POLICIES = (TRUTH, *(arm for arm in ARMS if arm != "rapl_contrast"), ZERO, CLONING)
 ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl", "rlhf", ZERO)
 UPDATES = 5_000
@@ -57,11 +56,14 @@ class Run:
     episodes: int
     """Of the evaluation."""
 
+    learner: ClassVar[str] = "iql"
+
     @property
     def own(self) -> Path:
         """The run's folder."""
         robot = "other" if self.transferred else "same"
-        return self.folder / "policies" / f"{self.task}-{robot}-{self.arm}-{self.seed}"
+        name = f"{self.task}-{robot}-{self.arm}-{self.seed}"
+        return self.folder / "policies" / self.learner / name
 
     @property
     def done(self) -> bool:
@@ -119,8 +121,8 @@ def policy_runs(
 
 def make_policies(runs: Sequence[Run], pool: ProcessPoolExecutor) -> None:
     """Those that are not there yet, as many at a time as the pool has processes."""
-    for _ in pool.map(Run.make, [run for run in runs if not run.done]):
-        pass
+    for each in [pool.submit(run.make) for run in runs if not run.done]:
+        each.result()
 
 
 def policy_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -129,5 +131,6 @@ def policy_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for task, transferred, arm in dict.fromkeys((r.task, r.transferred, r.arm) for r in runs):
         own = [r for r in runs if (r.task, r.transferred, r.arm) == (task, transferred, arm)]
         row = {"task": task, "robot": "other" if transferred else "same", "arm": arm}
+        row["learner"] = arm if arm == CLONING else own[0].learner
         rows.append(row | success_of_seeds(np.array([run.success for run in own])))
     return rows

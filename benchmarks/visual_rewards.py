@@ -25,33 +25,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch import Tensor, nn
-from torch.nn import functional
 
 from results import shipped_mix
 from robopref.data.collect import collect
-from robopref.data.images import camera_images, named_images
 from robopref.data.lazy import load_dataset_lazily
-from robopref.data.normalization import Standardizer
 from robopref.data.segments import segments_of_length
-from robopref.data.spans import segment_spans, steps_in_parts
 from robopref.evaluation.statistics import mean
 from robopref.files import atomic_path, write_json
-from robopref.networks.image_encoder import ImageEncoder
 from robopref.networks.pretrained import SPATIAL
 from robopref.preferences.dataset import Preferences
 from robopref.preferences.queries import uniform_pairs
 from robopref.preferences.teachers import TEACHERS, scripted_labels
 from robopref.processes import one_thread
+from robopref.rewards.base import RewardModel
 from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.rapl import RaplConfig, RaplReward
+from robopref.rewards.rapl import RaplConfig
 from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import episode_sums, relabel
 from robopref.rewards.visual import SeenDataset, as_seen
-from robopref.seeding import numpy_generator, torch_generator
+from robopref.seeding import numpy_generator
+from visual_baselines import LinearReward, PixelReward, time_contrastive
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPISODES, IMAGE_SIZE, CLIP = 120, 112, 50
@@ -64,8 +59,6 @@ CURVES = ("rapl", "rlhf", "bradley_terry", "pixels")
 EVERY = 4
 """Steps between two that are compared over time, as in the authors' code."""
 DISTRACTORS = ["lighting", "object", "jitter"]
-RLHF_FRAMES = 45
-PIXEL_FRAMES, PIXEL_STRIDE, PIXEL_FEATURES = 15, 2, 50
 
 
 @dataclass(frozen=True)
@@ -111,144 +104,34 @@ TRANSFER = {
 }
 """Another robot at the same task, which is paid by the labels of the first."""
 
-Rewards = Callable[[SeenDataset], NDArray[np.float32]]
-"""(N,): of every step of a dataset."""
-Learner = Callable[[Preferences, SeenDataset, int], Rewards]
+Learner = Callable[[Preferences, SeenDataset, int], RewardModel]
 
 
 def _library(config: Any) -> Learner:
-    def learn(preferences: Preferences, dataset: SeenDataset, seed: int) -> Rewards:
+    def learn(preferences: Preferences, dataset: SeenDataset, seed: int) -> RewardModel:
         model = make_reward(config, dataset, seed)
         model.fit(preferences, dataset, seed)
-        return lambda other: relabel(other, model).mean
+        return model
 
     return learn
-
-
-def _time_contrastive(preferences: Preferences, dataset: SeenDataset, seed: int) -> Rewards:
-    """Trains the head without labels: frames near in time together, others of the video apart.
-
-    Sermanet et al. 2018, Time-Contrastive Networks, arXiv 1704.06888, single view, with the
-    cross entropy over a batch in the triplets' place (van den Oord et al. 2018).
-    """
-    model = make_reward(RaplConfig(), dataset, seed)
-    assert isinstance(model, RaplReward)
-    generator = torch_generator(seed, "time contrastive")
-    model.standardizer.fit(dataset.flat_observations)
-    optimizer = torch.optim.Adam(model.head.parameters(), lr=1e-3)
-    frames = model.standardizer(torch.from_numpy(dataset.flat_observations))
-    for _ in range(1_000):
-        episode = int(torch.randint(len(dataset), (1,), generator=generator))
-        rows = dataset.row_slice(episode)
-        length = rows.stop - rows.start
-        anchors = torch.randperm(length - 4, generator=generator)[:32]
-        near = anchors + 1 + torch.randint(3, anchors.shape, generator=generator)
-        first, second = (model.represent(frames[rows.start + each]) for each in (anchors, near))
-        loss = functional.cross_entropy(first @ second.T / 0.1, torch.arange(len(anchors)))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    model.head.requires_grad_(False)
-    model.fit(preferences, dataset, seed)
-    return lambda other: relabel(other, model).mean
-
-
-def _rlhf(preferences: Preferences, dataset: SeenDataset, seed: int) -> Rewards:
-    """Tian et al.'s baseline: a linear head, 45 frames, Adam at 1e-4, 50 passes, batches of 10."""
-    generator = torch_generator(seed, "rlhf")
-    standardizer = Standardizer(dataset.flat_observations.shape[1])
-    standardizer.fit(dataset.flat_observations)
-    head = nn.Linear(dataset.flat_observations.shape[1], 1)
-    with torch.no_grad():
-        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * 0.01)
-    rows = _rows_of_pairs(preferences, dataset, RLHF_FRAMES)
-    frames = standardizer(torch.from_numpy(dataset.flat_observations[rows]))
-
-    def score(chosen: Tensor) -> Tensor:
-        return head(frames[:, chosen]).sum((2, 3))  # type: ignore[no-any-return]
-
-    _bradley_terry(preferences, head, score, 1e-4, 50, 10, generator)
-
-    @torch.no_grad()
-    def rewards(other: SeenDataset) -> NDArray[np.float32]:
-        found = head(standardizer(torch.from_numpy(other.flat_observations)))[:, 0].numpy()
-        return np.asarray(found[other.observation_rows])
-
-    return rewards
-
-
-def _pixels(preferences: Preferences, dataset: SeenDataset, seed: int) -> Rewards:
-    """The library's small encoder, trained by the labels from scratch, at half the resolution."""
-    generator = torch_generator(seed, "pixels")
-    rows = _rows_of_pairs(preferences, dataset, PIXEL_FRAMES)
-    frames = _pictures(dataset, rows.ravel()).unflatten(0, rows.shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        shape = (3, *frames.shape[-2:])
-        network = nn.Sequential(ImageEncoder(shape, PIXEL_FEATURES), nn.Linear(PIXEL_FEATURES, 1))
-
-    def score(chosen: Tensor) -> Tensor:
-        part = frames[:, chosen]
-        return network(part.flatten(0, 2)).view(part.shape[:3]).sum(2)  # type: ignore[no-any-return]
-
-    _bradley_terry(preferences, network, score, 3e-4, 20, 16, generator)
-
-    @torch.no_grad()
-    def rewards(other: SeenDataset) -> NDArray[np.float32]:
-        every = np.arange(len(other.flat_observations))
-        parts = [
-            network(_pictures(other, every[i : i + 500]))[:, 0] for i in range(0, len(every), 500)
-        ]
-        return np.asarray(torch.cat(parts).numpy()[other.observation_rows])
-
-    return rewards
-
-
-def _bradley_terry(
-    preferences: Preferences, network: nn.Module, score: Callable[[Tensor], Tensor], rate: float,
-    epochs: int, batch: int, generator: torch.Generator,
-) -> None:  # fmt: skip
-    """Fits sums of rewards: `score` of pairs (B,) gives those of both sides (2, B)."""
-    labels = torch.from_numpy(preferences.labels).float()
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(labels), generator=generator).split(batch):
-            first, second = score(chosen)
-            loss = functional.binary_cross_entropy_with_logits(second - first, labels[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-
-def _rows_of_pairs(
-    preferences: Preferences, dataset: SeenDataset, frames: int
-) -> NDArray[np.int64]:
-    """(2, B, frames): rows of observations, evenly spread over both sides of each pair."""
-    found = []
-    for side in (preferences.first, preferences.second):
-        starts, lengths = segment_spans(dataset, side)
-        steps = starts[:, None] + steps_in_parts(lengths, frames, None)
-        found.append(dataset.observation_rows[steps.numpy()])
-    return np.stack(found)
-
-
-def _pictures(dataset: SeenDataset, rows: NDArray[np.int64]) -> Tensor:
-    """(R, C, H, W) uint8 of rows (R,)."""
-    distinct, places = np.unique(rows, return_inverse=True)
-    images = {name: values[distinct] for name, values in named_images(dataset.observations).items()}
-    small = camera_images(images)[:, :, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
-    return torch.from_numpy(np.ascontiguousarray(small[places]))
 
 
 ARMS: dict[str, Learner] = {
     "rapl": _library(RaplConfig()),
     "rapl_contrast": _library(RaplConfig(contrast=True)),
     "frozen": _library(RaplConfig(aligned=False)),
-    "time_contrastive": _time_contrastive,
-    "rlhf": _rlhf,
-    "pixels": _pixels,
+    "time_contrastive": time_contrastive,
+    "rlhf": LinearReward.learned,
+    "pixels": PixelReward.learned,
     "bradley_terry": _library(BradleyTerryConfig(encoder=SPATIAL)),
 }
+
+
+def rewards_of(model: RewardModel, dataset: SeenDataset) -> NDArray[np.float32]:
+    """(N,): of every step."""
+    if isinstance(model, PixelReward):
+        return model.rewards_of(dataset)
+    return relabel(dataset, model).mean
 
 
 def correlations(
@@ -301,11 +184,11 @@ def cells(folder: Path, task: str, seed: int, labels: tuple[int, ...], episodes:
         learned = ARMS[arm](preferences, dataset, seed)
         row = {"task": task, "arm": arm, "labels": count, "seed": seed}
         row |= {"fit_s": round(time.perf_counter() - start, 2)}
-        rewards = learned(dataset)
+        rewards = rewards_of(learned, dataset)
         row |= correlations(rewards, dataset, held_out)
         kept = {"own": rewards}
         if other is not None:
-            kept["transfer"] = learned(other)
+            kept["transfer"] = rewards_of(learned, other)
             found = correlations(kept["transfer"], other, np.arange(episodes))
             row |= {f"transfer_{name}": value for name, value in found.items()}
         path = row_file(folder, task, arm, count, seed)

@@ -65,6 +65,12 @@ def environment_options(
     return {**({"horizon": horizon} if horizon else {}), **(pictures if cameras else {})}
 
 
+def without_pictures(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an environment that shows its state alone: nothing is rendered."""
+    pictures = ("cameras", "image_size", "distractors")
+    return {name: value for name, value in arguments.items() if name not in pictures}
+
+
 def recorded_env(
     env_args: Mapping[str, Any], observation_keys: Collection[str] = (), images: bool = True
 ) -> tuple[str, dict[str, Any]]:
@@ -80,8 +86,7 @@ def recorded_env(
     """
     name, arguments = str(env_args.get("env_name", "unknown")), env_args.get("env_kwargs", {})
     if env_args.get("type") != ROBOSUITE_TYPE:
-        cameras = () if images else ("cameras", "image_size", "distractors")
-        return name, {key: value for key, value in arguments.items() if key not in cameras}
+        return name, dict(arguments) if images else without_pictures(arguments)
     arguments = {**arguments, "recorded_version": str(env_args.get("env_version", ""))}
     # A robot behind a network shows all its numbers in one, in the order of the default keys.
     keys = sorted(key for key in observation_keys if not key.endswith("_image") and key != "flat")

@@ -34,7 +34,7 @@ from robopref.data.normalization import Standardizer
 from robopref.data.segments import check_segments, whole_episodes
 from robopref.data.spans import segment_spans, steps_in_parts
 from robopref.errors import InputError
-from robopref.networks.pretrained import SPATIAL
+from robopref.networks.pretrained import SPATIAL, FrozenEncoder
 from robopref.optimal_transport.sinkhorn import sinkhorn_plans, sinkhorn_potentials
 from robopref.preferences.dataset import Preferences, check_dataset, check_informative
 from robopref.preferences.queries import distinct_segments
@@ -42,6 +42,8 @@ from robopref.preferences.strengths import segment_strengths
 from robopref.preferences.triplets import NONE, Triplets
 from robopref.rewards.base import OnEpoch, RewardModel, RewardPrediction
 from robopref.rewards.data_parallel import gradient_step
+from robopref.rewards.views import other_views
+from robopref.rewards.visual import SeenDataset
 from robopref.seeding import torch_generator
 from robopref.structures import SegmentBatch, Segments
 
@@ -65,6 +67,9 @@ class RaplConfig:
     """Of the aligned representation."""
     frames: int = 20
     """Looked at in each video, evenly spread."""
+    views: int = 0
+    """Copies of each labelled video, cropped at random and in other light, that the head learns
+    from too."""
     experts: int = 30
     """Best videos (and, with contrast, worst ones) that others are compared with, chosen by the
     labels: at most half of those that are labelled."""
@@ -89,6 +94,11 @@ class RaplConfig:
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise InputError(f"reward.{name}={getattr(self, name)}: must be positive")
+        if self.views < 0 or (self.views and not (self.encoder and self.aligned)):
+            raise InputError(
+                f"reward.views={self.views}: must be at least 0, and 0 where there are no images "
+                "(reward.encoder=) or nothing learns from them (reward.aligned=false)"
+            )
         if self.loss not in (LOG_LIKELIHOOD, PROBABILITY):
             raise InputError(f"reward.loss={self.loss}: choose {LOG_LIKELIHOOD} or {PROBABILITY}")
 
@@ -201,13 +211,14 @@ class RaplReward(RewardModel):
             torch.cat([confidence / confidence.mean(), torch.ones(len(triplets))]).to(self.device),
         )
         videos = self._frames(dataset, segments)
+        views = self._views(dataset, segments, seed) if self.config.views else None
         table = None
         if not self.config.aligned:
             with torch.no_grad():
                 table = self._from_experts(videos)
 
         def lesson(rows: Tensor) -> tuple[Tensor, Tensor]:
-            loss, logits = self._loss(videos, answers, rows.to(self.device), table)
+            loss, logits = self._loss(shown, answers, rows.to(self.device), table)
             return loss, ((logits > 0) == (answers.labels[rows] > 0.5)).sum()
 
         optimizer = torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
@@ -216,6 +227,7 @@ class RaplReward(RewardModel):
         for epoch in range(1, self.config.epochs + 1):
             total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
             count = len(answers.labels)
+            shown = videos if views is None else _one_of(videos, views, generator)
             order = torch.randperm(count, generator=generator)
             for rows in order.split(self.config.batch_size):
                 loss, found = gradient_step(lesson, rows, optimizer, self.parameters())
@@ -312,12 +324,30 @@ class RaplReward(RewardModel):
 
     def _frames(self, dataset: TrajectoryDataset, segments: Segments) -> Tensor:
         """(B, F, D): standardised frames, evenly spread over each segment."""
+        rows = self._rows(dataset, segments)
+        frames = torch.from_numpy(dataset.flat_observations[rows]).to(self.device)
+        standardized: Tensor = self.standardizer(frames)
+        return standardized
+
+    def _rows(self, dataset: TrajectoryDataset, segments: Segments) -> NDArray[np.int64]:
+        """(B, F): of the dataset's observations."""
         check_segments(dataset, segments, "segments")
         starts, lengths = segment_spans(dataset, segments)
         steps = starts[:, None] + steps_in_parts(lengths, self.config.frames, None)
         rows: NDArray[np.int64] = dataset.observation_rows[steps.numpy()]
-        frames = torch.from_numpy(dataset.flat_observations[rows]).to(self.device)
-        standardized: Tensor = self.standardizer(frames)
+        return rows
+
+    def _views(self, dataset: TrajectoryDataset, segments: Segments, seed: int) -> Tensor:
+        """(V, B, F, D): standardised frames of altered copies of each segment."""
+        if not isinstance(dataset, SeenDataset):
+            raise InputError(
+                f"reward.views={self.config.views}: {dataset.source} is not seen through "
+                "reward.encoder (robopref.rewards.visual.as_seen)"
+            )
+        encoder = FrozenEncoder(self.config.encoder).to(self.device)
+        rows = self._rows(dataset, segments)
+        found = other_views(dataset, rows, encoder, self.config.views, seed, self.device)
+        standardized: Tensor = self.standardizer(found.to(self.device))
         return standardized
 
     @torch.no_grad()
@@ -327,6 +357,14 @@ class RaplReward(RewardModel):
         frames = self.represent(self.standardizer(segments.observations))
         rewards = -self.log_scale.exp() / self.length * self.frame_costs(frames)
         return RewardPrediction(rewards * segments.mask, None)
+
+
+def _one_of(videos: Tensor, views: Tensor, generator: torch.Generator) -> Tensor:
+    """(M, F, D): of each video (M, F, D) itself or one of its copies (V, M, F, D)."""
+    chosen = torch.randint(len(views) + 1, (len(videos),), generator=generator).to(views.device)
+    found = views[chosen - 1, torch.arange(len(videos), device=views.device)]
+    found[chosen == 0] = videos[chosen == 0]
+    return found
 
 
 class _Answers(NamedTuple):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from robopref.data.images import camera_images, seen
 from robopref.data.replay import ReplayBuffer
-from robopref.environments import make_env
+from robopref.environments import make_env, without_pictures
 from robopref.errors import InputError
 from robopref.evaluation.rollout import NOTHING_LEARNED, flatten
 from robopref.policies.base import Policy
@@ -129,7 +129,8 @@ def train_online(
     Args:
         policy: as made.
         env_id: Gymnasium id; actions in [-1, 1], time limits as truncation.
-        env_kwargs: arguments of the environment.
+        env_kwargs: arguments of the environment; a policy that looks at no images is evaluated
+            without its cameras.
         replay: as made, with demonstrations if there are any.
         config: length and seed.
         evaluation: when and how long to evaluate; `every` counts steps.
@@ -160,11 +161,10 @@ def train_online(
     companions: list[Companion] = [replay, *([rewards] if rewards else [])]
     step = restore_checkpoint(checkpoints, policy, learner.generator, settings, companions)
     env = make_env(env_id, **env_kwargs)
+    tried_in = env_kwargs if policy.image_shape else without_pictures(env_kwargs)
     with (
         MetricsLogger(run_dir, step) as logger,
-        evaluations_on_the_way(
-            evaluation, env_id, env_kwargs, run_dir, step, learned
-        ) as evaluations,
+        evaluations_on_the_way(evaluation, env_id, tried_in, run_dir, step, learned) as evaluations,
     ):
         metrics = logger.last
 
@@ -191,7 +191,7 @@ def train_online(
             if ended or _crossed(before, step, config.checkpoint_every):
                 keep()
     env.close()
-    save_and_evaluate(policy, evaluation, env_id, env_kwargs, run_dir, learned)
+    save_and_evaluate(policy, evaluation, env_id, tried_in, run_dir, learned)
     return metrics
 
 
