@@ -41,7 +41,9 @@ from visual_rewards import (
 ONLINE_TASKS = ("avoid", "group")
 ONLINE_ARMS = (TRUTH, *(arm for arm in ARMS if arm != "rapl_contrast"), ZERO, CLONING)
 ONLINE_ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl")
-STEPS = 15_000
+STEPS, N_STEP = 8_000, 5
+POLICY = RLPDConfig(hidden=[128, 128], critics=2, critic_steps=1, initial_temperature=0.1)
+"""With targets over one step, or much entropy at first, the true reward is not learned so soon."""
 
 
 class _PaidByPictures(SavedReward):
@@ -75,11 +77,13 @@ class OnlineRun(Run):
             kwargs |= {"cameras": [task.camera], "image_size": IMAGE_SIZE}
         states = load_dataset(dataset.source, images=False)
         sizes = states.flat_observations.shape[1], states.actions.shape[1]
-        config = OnlineTrainingConfig(steps=self.updates, random_steps=0, seed=self.seed)
+        config = OnlineTrainingConfig(
+            steps=self.updates, random_steps=0, n_step=N_STEP, seed=self.seed
+        )
         scale = (0.0, math.inf)
         if self.arm == TRUTH:
             scale = reward_scale(states.rewards, states.terminated)
-        policy = new_policy(RLPDConfig(), *sizes, self.seed)
+        policy = new_policy(POLICY, *sizes, self.seed)
         policy.standardizer.fit(states.flat_observations)
         replay = ReplayBuffer(self.updates + 1_000, *sizes, states, reward_scale=scale)
         paying = None

@@ -323,8 +323,7 @@ def _session(config: HilConfig, env: gymnasium.Env[Any, Any], folder: Path) -> S
     reward = None
     if start is not None or config.reward.learn_every:
         reward = SessionReward(config.reward, start, config.learning.seed)
-        if start is not None:
-            start.check_sizes(observation_dim, action_dim)
+        reward.check(observation_dim, action_dim, image_shape if looks else None)
     return SessionLearner(policy, config.learning, folder, demonstrations, reward)
 
 

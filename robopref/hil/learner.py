@@ -138,8 +138,10 @@ class SessionLearner:
             log = self._log(path.stem)
             if (steps := log.all()) is not None:
                 self._arrived.append((path.stem, steps))
-        if reward is not None:
-            self._pay_anew(reward)  # the demonstrations
+        if reward is not None and demonstrations is not None:
+            rows = self.replay.demonstration_rows
+            paid = torch.from_numpy(reward.pay_dataset(demonstrations)).to(self.replay.rewards)
+            self.replay.rewards[rows] = self.replay.true_rewards[rows] + paid
         self._metrics: list[dict[str, Tensor]] = []
         self._published: tuple[int, bytes, str] = (0, b"", "")
         self._version = 0
@@ -210,7 +212,7 @@ class SessionLearner:
             self.watch.see(actor, steps)
             paid = steps.rewards
             if self._reward is not None:
-                paid = paid + self._reward.pay(steps.observations, steps.actions)
+                paid = paid + self._reward.pay_steps(actor, steps)
             firsts, following = iter(self._kept(steps.first_images)), self._kept(steps.next_images)
             for row in range(len(steps)):
                 if steps.starts[row]:

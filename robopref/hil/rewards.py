@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robopref.data.dataset import TrajectoryDataset
+from robopref.data.images import named_images, seen
 from robopref.errors import InputError
 from robopref.hil.corrections import correction_preferences
 from robopref.hil.steps import Steps, session_dataset
+from robopref.networks.pretrained import FrozenEncoder
 from robopref.rewards.base import RewardModel
 from robopref.rewards.bradley_terry import BradleyTerryConfig
-from robopref.rewards.pairwise import StepReward
 from robopref.rewards.registry import make_reward
+from robopref.rewards.visual import encoded
 from robopref.structures import SegmentBatch
 
 
@@ -59,29 +63,80 @@ class SessionReward:
         Raises:
             InputError: if the reward's size is not known, so that it could outweigh success.
         """
-        if start is not None and not isinstance(start, StepReward):
+        if start is not None and start.bound is None:
             raise InputError(
                 f"rewards=: reward {start.name} is not bounded per step, so that its weight "
-                "against success is not known; train one with reward=pearl or bradley_terry"
+                "against success is not known; train one with reward=pearl, bradley_terry or rapl"
             )
         self.config, self.model, self._seed = config, start, seed
         self._taught = 0
+        self._encoder: FrozenEncoder | None = None
+        """What the reward sees images through, if it looks at them."""
+        self._latest: dict[str, NDArray[Any]] = {}
+        """What it saw last of each actor."""
+        if start is not None and (name := getattr(start.config, "encoder", "")):
+            self._device = start.device
+            self._encoder = FrozenEncoder(name).to(self._device)
+
+    def check(
+        self, observation_dim: int, action_dim: int, image_shape: Sequence[int] | None
+    ) -> None:
+        """Before the first step; images (C, H, W) are None without cameras.
+
+        Raises:
+            InputError: if the reward was trained for other sizes, or looks at images and there are
+                none.
+        """
+        if self.model is None:
+            return
+        if self._encoder is not None:
+            if image_shape is None:
+                raise InputError(
+                    f"rewards=: reward {self.model.name} looks at images; give the cameras= that "
+                    "it was trained on"
+                )
+            observation_dim = self._encoder.features(image_shape[0])
+        self.model.check_sizes(observation_dim, action_dim)
 
     def pay(
         self, observations: NDArray[np.float32], actions: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """(N,): of steps (N, D) and (N, A)."""
+        """(N,): of steps, from what the reward sees before them (N, D), and actions (N, A)."""
         model = self.model
         if model is None or not len(actions):
             return np.zeros(len(actions), dtype=np.float32)
         mask = torch.ones(len(actions), 1, device=model.device)
         seen, done = (
-            torch.from_numpy(np.asarray(each)).to(model.device).unsqueeze(1)
+            torch.from_numpy(np.asarray(each)).to(model.device).float().unsqueeze(1)
             for each in (observations, actions)
         )
         steps = SegmentBatch(seen, done, mask)
-        rewards = model.predict(steps).mean[:, 0] * self.config.weight / model.config.logit_scale
+        assert model.bound is not None
+        rewards = model.predict(steps).mean[:, 0] * self.config.weight / model.bound
         return rewards.cpu().numpy().astype(np.float32)
+
+    def pay_dataset(self, dataset: TrajectoryDataset) -> NDArray[np.float32]:
+        """(N,): of all steps of a dataset, which has images if the reward looks at them."""
+        shown: NDArray[Any] = dataset.flat_observations
+        if self._encoder is not None:
+            shown = encoded(named_images(dataset.observations), self._encoder, self._device)
+        return self.pay(shown[dataset.observation_rows], np.asarray(dataset.actions, np.float32))
+
+    def pay_steps(self, actor: str, steps: Steps) -> NDArray[np.float32]:
+        """(N,): of the next steps of an actor, with images if the reward looks at them."""
+        if self._encoder is None:
+            return self.pay(steps.observations, steps.actions)
+        images = np.concatenate([steps.first_images, steps.next_images])
+        first, after = np.split(
+            seen(self._encoder, images, self._device), [len(steps.first_images)]
+        )
+        before = np.empty_like(after)
+        before[1:] = after[:-1]
+        before[steps.starts] = first
+        if not steps.starts[0]:
+            before[0] = self._latest[actor]
+        self._latest[actor] = after[-1]
+        return self.pay(before, steps.actions)
 
     def is_due(self, count: int) -> bool:
         """Whether so many takeovers are enough new ones to learn from."""
@@ -106,8 +161,7 @@ class SessionReward:
             model.fit(labels, dataset, self._seed)
         except InputError:  # too little to compare so far
             return False
-        assert isinstance(model, StepReward)
-        self.model = model
+        self.model, self._encoder = model, None
         return True
 
 

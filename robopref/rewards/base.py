@@ -78,6 +78,11 @@ class RewardModel(nn.Module, ABC):
         return self.predict(segments).mean[None]
 
     @property
+    def bound(self) -> float | None:
+        """Largest absolute sum of rewards over a segment of average length; None for no bound."""
+        return None
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         anchor = self.get_buffer("anchor")

@@ -144,6 +144,11 @@ class StepReward(RewardModel):
         """(E, B, S): step rewards in log-odds, from the first output."""
         return torch.tanh(outputs.values[..., 0]) * (self.config.logit_scale / self.mean_length)
 
+    @property
+    def bound(self) -> float:
+        """As `RewardModel.bound`."""
+        return self.config.logit_scale
+
     def standardised(self, observations: Tensor, actions: Tensor) -> Tensor:
         """(..., D) network inputs from raw observations and actions."""
         self.check_sizes(observations.shape[-1], actions.shape[-1])

@@ -350,6 +350,11 @@ class RaplReward(RewardModel):
         standardized: Tensor = self.standardizer(found.to(self.device))
         return standardized
 
+    @property
+    def bound(self) -> float:
+        """As `RewardModel.bound`: representations of length 1 are at most 2 apart."""
+        return 2.0 * float(self.log_scale.detach().exp())
+
     @torch.no_grad()
     def predict(self, segments: SegmentBatch) -> RewardPrediction:
         """Each step by its own frame; there is no deviation."""

@@ -11,12 +11,14 @@ import torch
 from robopref.errors import InputError
 from robopref.hil.learner import LearningConfig, SessionLearner
 from robopref.hil.rewards import SessionReward, SessionRewardConfig, takeovers
-from robopref.hil.steps import Steps
+from robopref.hil.steps import Steps, session_dataset
+from robopref.networks.pretrained import SPATIAL, FrozenEncoder
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPDConfig
+from robopref.policies.visual import VisualConfig
 from robopref.rewards.bradley_terry import BradleyTerryConfig, BradleyTerryReward
 from robopref.rewards.rapl import RaplConfig, RaplReward
-from tests.hil.steps import episode
+from tests.hil.steps import IMAGE_SHAPE, episode
 
 
 def corrected(first: int) -> Steps:
@@ -80,9 +82,61 @@ def test_takeovers_are_counted() -> None:
     assert takeovers(steps[1:], before=True) == 3
 
 
+class Boundless(BradleyTerryReward):
+    name = "boundless"
+    bound = None  # type: ignore[assignment]
+
+
 def test_what_could_outweigh_success_is_refused() -> None:
-    rapl = RaplReward(RaplConfig(encoder=""), 4, 2)
-    with pytest.raises(InputError, match="rapl is not bounded per step"):
-        SessionReward(SessionRewardConfig(), rapl)
+    model = Boundless(BradleyTerryConfig(), 4, 2)
+    with pytest.raises(InputError, match="boundless is not bounded per step"):
+        SessionReward(SessionRewardConfig(), model)
     with pytest.raises(InputError, match="reward.segment_steps=2"):
         SessionRewardConfig(segment_steps=2)
+
+
+def watching() -> RaplReward:
+    """A reward that looks at pictures; its best video ends in white."""
+    torch.manual_seed(0)
+    model = RaplReward(RaplConfig(frames=2, experts=1), 1024, 1)
+    white = torch.full((1, *IMAGE_SHAPE), 255, dtype=torch.uint8)
+    model.experts[:] = FrozenEncoder(SPATIAL)(white).float()
+    model.signs[:], model.length[()] = 1.0, 10.0
+    return model
+
+
+def test_images_pay_alike_in_whatever_parts_they_come() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    steps = Steps.join([episode(1, 6, looks=True), episode(7, 5, looks=True)])
+    reward = SessionReward(SessionRewardConfig(), watching())
+    whole = reward.pay_steps("arm", steps)
+    assert whole.shape == (11,) and (whole < 0).all() and (whole >= -1.0 / 10.0).all()
+    parts = [steps[:2], steps[2:3], steps[3:8], steps[8:]]
+    paid = [reward.pay_steps("other", part) for part in parts]
+    np.testing.assert_allclose(np.concatenate(paid), whole, rtol=1e-3)
+    # A dataset of the same steps is paid as they are.
+    dataset = session_dataset([steps], "memory", ["top_image"])
+    np.testing.assert_allclose(reward.pay_dataset(dataset), whole, rtol=1e-3)
+
+
+def test_a_session_is_paid_by_what_it_sees_and_again_after_a_restart(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    steps = episode(1, 8, looks=True)
+    settings = VisualConfig("rlpd", RLPDConfig(hidden=[8], critics=2), list(IMAGE_SHAPE))
+    found = []
+    for _ in range(2):
+        policy = new_policy(settings, 2, 1, seed=0)
+        reward = SessionReward(SessionRewardConfig(weight=3.0), watching())
+        reward.check(2, 1, IMAGE_SHAPE)
+        with pytest.raises(InputError, match="rapl looks at images; give the cameras="):
+            reward.check(2, 1, None)
+        demonstrations = session_dataset([episode(1, 4, looks=True)], "memory", ["top_image"])
+        learner = SessionLearner(policy, LearningConfig(), tmp_path, demonstrations, reward)
+        learner.receive("arm", steps)  # known the second time
+        learner.absorb()
+        rows = learner.replay.valid.nonzero()[:, 0]
+        found.append((learner.replay.rewards - learner.replay.true_rewards)[rows].numpy())
+        learner.close()
+    expected = SessionReward(SessionRewardConfig(weight=3.0), watching()).pay_steps("arm", steps)
+    np.testing.assert_allclose(found[0], [*expected[:4], *expected], rtol=1e-3)
+    np.testing.assert_array_equal(found[0], found[1])
