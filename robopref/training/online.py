@@ -130,7 +130,7 @@ def train_online(
         policy: as made.
         env_id: Gymnasium id; actions in [-1, 1], time limits as truncation.
         env_kwargs: arguments of the environment; a policy that looks at no images is evaluated
-            without its cameras.
+            without its cameras, where it shows the same state.
         replay: as made, with demonstrations if there are any.
         config: length and seed.
         evaluation: when and how long to evaluate; `every` counts steps.
@@ -161,7 +161,7 @@ def train_online(
     companions: list[Companion] = [replay, *([rewards] if rewards else [])]
     step = restore_checkpoint(checkpoints, policy, learner.generator, settings, companions)
     env = make_env(env_id, **env_kwargs)
-    tried_in = env_kwargs if policy.image_shape else without_pictures(env_kwargs)
+    tried_in = env_kwargs if policy.image_shape else _unseen(env_id, env_kwargs, env)
     with (
         MetricsLogger(run_dir, step) as logger,
         evaluations_on_the_way(evaluation, env_id, tried_in, run_dir, step, learned) as evaluations,
@@ -193,6 +193,19 @@ def train_online(
     env.close()
     save_and_evaluate(policy, evaluation, env_id, tried_in, run_dir, learned)
     return metrics
+
+
+def _unseen(
+    env_id: str, env_kwargs: Mapping[str, Any], env: gymnasium.Env[Any, Any]
+) -> Mapping[str, Any]:
+    """Arguments by which the environment renders nothing, if it then still shows the same state."""
+    kwargs = without_pictures(env_kwargs)
+    if kwargs == dict(env_kwargs):
+        return env_kwargs
+    other = make_env(env_id, **kwargs)
+    shown = [len(flatten(each.reset(seed=0)[0])) for each in (env, other)]
+    other.close()
+    return kwargs if shown[0] == shown[1] else env_kwargs
 
 
 def _play(

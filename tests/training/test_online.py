@@ -1,5 +1,6 @@
 """Online training: learns, and a resumed run equals an uninterrupted one."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from robopref.data.dataset import TrajectoryDataset
 from robopref.data.replay import ReplayBuffer
+from robopref.environments import make_env
 from robopref.errors import InputError
 from robopref.policies.base import Policy
 from robopref.policies.iql import IQLConfig
@@ -18,7 +20,7 @@ from robopref.policies.sac import SACConfig
 from robopref.structures import Trajectory, TransitionBatch
 from robopref.training.evaluated import RESULT_FILE, EvaluationConfig, load_result
 from robopref.training.logger import read_metrics
-from robopref.training.online import OnlineTrainingConfig, train_online
+from robopref.training.online import OnlineTrainingConfig, _unseen, train_online
 
 ENV = "toy/point-mass-v0"
 LOOK = EvaluationConfig(episodes=20, every=200, episodes_on_the_way=2)
@@ -128,3 +130,13 @@ def test_refusals() -> None:
         OnlineTrainingConfig(checkpoint_every=1_500)
     with pytest.raises(InputError, match="demonstrations_share=2"):
         OnlineTrainingConfig(demonstrations_share=2)
+
+
+@pytest.mark.skipif(not find_spec("xmagical"), reason="extra xmagical")
+def test_only_what_shows_the_same_state_is_evaluated_without_cameras() -> None:
+    pictures = {"cameras": ["top"], "image_size": 16}
+    for env_id, blind in (("xmagical/avoid", True), (ENV, False)):  # a point hides its place
+        env = make_env(env_id, **pictures, horizon=20)
+        found = _unseen(env_id, {**pictures, "horizon": 20}, env)
+        env.close()
+        assert found == ({"horizon": 20} if blind else {**pictures, "horizon": 20})
