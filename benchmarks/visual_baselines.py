@@ -74,7 +74,7 @@ class LinearReward(RewardModel):
     def __init__(self, observation_dim: int, action_dim: int) -> None:
         super().__init__(_Looks(SPATIAL), observation_dim, action_dim)
         self.standardizer = Standardizer(observation_dim)
-        self.head = nn.Linear(observation_dim, 1)
+        self.head = nn.Linear(observation_dim, 1, bias=False)
 
     @classmethod
     def learned(cls, preferences: Preferences, dataset: SeenDataset, seed: int) -> Self:

@@ -39,7 +39,7 @@ from visual_rewards import (
 )
 
 ONLINE_TASKS = ("avoid", "group")
-ONLINE_ARMS = (TRUTH, *(arm for arm in ARMS if arm != "rapl_contrast"), ZERO, CLONING)
+ONLINE_ARMS = (TRUTH, *ARMS, ZERO, CLONING)
 ONLINE_ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl")
 STEPS, N_STEP = 8_000, 5
 POLICY = RLPDConfig(hidden=[128, 128], critics=2, critic_steps=1, initial_temperature=0.1)

@@ -4,7 +4,7 @@ Pairs of clips of 50 steps, labelled by an oracle, from three quarters of the vi
 learned and the true reward are compared over the steps of the others (Spearman). All arms but
 `pixels` look through RAPL's frozen encoder:
 
-- `rapl`, and `rapl_contrast` (`contrast=true`)
+- `rapl`, `rapl_contrast` (`contrast=true`) and `rapl_views` (`views=4`)
 - `frozen`: the encoder's own features, transport to the best clips
 - `time_contrastive`: its head trained without labels, then transport
 - `rlhf`: a linear head on the features by Bradley and Terry, with the settings of RAPL's authors
@@ -119,6 +119,7 @@ def _library(config: Any) -> Learner:
 ARMS: dict[str, Learner] = {
     "rapl": _library(RaplConfig()),
     "rapl_contrast": _library(RaplConfig(contrast=True)),
+    "rapl_views": _library(RaplConfig(views=4)),
     "frozen": _library(RaplConfig(aligned=False)),
     "time_contrastive": time_contrastive,
     "rlhf": LinearReward.learned,
