@@ -126,13 +126,11 @@ class SessionReward:
         """(N,): of the next steps of an actor, with images if the reward looks at them."""
         if self._encoder is None:
             return self.pay(steps.observations, steps.actions)
-        images = np.concatenate([steps.first_images, steps.next_images])
-        first, after = np.split(
-            seen(self._encoder, images, self._device), [len(steps.first_images)]
-        )
+        after = seen(self._encoder, steps.next_images, self._device)
         before = np.empty_like(after)
         before[1:] = after[:-1]
-        before[steps.starts] = first
+        if steps.starts.any():
+            before[steps.starts] = seen(self._encoder, steps.first_images, self._device)
         if not steps.starts[0]:
             before[0] = self._latest[actor]
         self._latest[actor] = after[-1]
