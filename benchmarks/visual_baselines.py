@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -71,17 +70,11 @@ class LinearReward(RewardModel):
     name = "linear"
     looks_back = False
 
-    def __init__(self, observation_dim: int, action_dim: int) -> None:
-        super().__init__(_Looks(SPATIAL), observation_dim, action_dim)
-        self.standardizer = Standardizer(observation_dim)
-        self.head = nn.Linear(observation_dim, 1, bias=False)
-
-    @classmethod
-    def learned(cls, preferences: Preferences, dataset: SeenDataset, seed: int) -> Self:
-        """A fitted one."""
-        model = cls(dataset.flat_observations.shape[1], dataset.actions.shape[1])
-        model.fit(preferences, dataset, seed)
-        return model
+    def __init__(self, dataset: SeenDataset, seed: int) -> None:
+        size = dataset.flat_observations.shape[1]
+        super().__init__(_Looks(SPATIAL), size, dataset.actions.shape[1])
+        self.standardizer = Standardizer(size)
+        self.head = nn.Linear(size, 1, bias=False)
 
     def fit(
         self, preferences: Preferences, dataset: TrajectoryDataset, seed: int,
@@ -118,20 +111,13 @@ class PixelReward(RewardModel):
     name = "pixels"
     looks_back = False
 
-    def __init__(self, action_dim: int, seed: int) -> None:
+    def __init__(self, dataset: SeenDataset, seed: int) -> None:
         shape = (3, PIXEL_SIZE, PIXEL_SIZE)
-        super().__init__(_Looks(""), int(np.prod(shape)), action_dim)
+        super().__init__(_Looks(""), int(np.prod(shape)), dataset.actions.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = ImageEncoder(shape, PIXEL_FEATURES)
             self.network = nn.Sequential(encoder, nn.Linear(PIXEL_FEATURES, 1))
-
-    @classmethod
-    def learned(cls, preferences: Preferences, dataset: SeenDataset, seed: int) -> Self:
-        """A fitted one."""
-        model = cls(dataset.actions.shape[1], seed)
-        model.fit(preferences, dataset, seed)
-        return model
 
     def fit(
         self, preferences: Preferences, dataset: TrajectoryDataset, seed: int,

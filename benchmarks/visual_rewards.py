@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,17 @@ TRANSFER = {
 Learner = Callable[[Preferences, SeenDataset, int], RewardModel]
 
 
-def _library(config: Any) -> Learner:
+def _fitted(make: Callable[[SeenDataset, int], RewardModel]) -> Learner:
     def learn(preferences: Preferences, dataset: SeenDataset, seed: int) -> RewardModel:
-        model = make_reward(config, dataset, seed)
+        model = make(dataset, seed)
         model.fit(preferences, dataset, seed)
         return model
 
     return learn
+
+
+def _library(config: Any) -> Learner:
+    return _fitted(partial(make_reward, config))
 
 
 ARMS: dict[str, Learner] = {
@@ -122,8 +127,8 @@ ARMS: dict[str, Learner] = {
     "rapl_views": _library(RaplConfig(views=4)),
     "frozen": _library(RaplConfig(aligned=False)),
     "time_contrastive": time_contrastive,
-    "rlhf": LinearReward.learned,
-    "pixels": PixelReward.learned,
+    "rlhf": _fitted(LinearReward),
+    "pixels": _fitted(PixelReward),
     "bradley_terry": _library(BradleyTerryConfig(encoder=SPATIAL)),
 }
 

@@ -21,11 +21,10 @@ from robopref.data.images import named_images, seen
 from robopref.errors import InputError
 from robopref.hil.corrections import correction_preferences
 from robopref.hil.steps import Steps, session_dataset
-from robopref.networks.pretrained import FrozenEncoder
 from robopref.rewards.base import RewardModel
 from robopref.rewards.bradley_terry import BradleyTerryConfig
 from robopref.rewards.registry import make_reward
-from robopref.rewards.visual import encoded
+from robopref.rewards.visual import encoded, encoder_of
 from robopref.structures import SegmentBatch
 
 
@@ -70,13 +69,11 @@ class SessionReward:
             )
         self.config, self.model, self._seed = config, start, seed
         self._taught = 0
-        self._encoder: FrozenEncoder | None = None
+        self._encoder = encoder_of(start) if start is not None else None
         """What the reward sees images through, if it looks at them."""
+        self._device = torch.device("cpu") if start is None else start.device
         self._latest: dict[str, NDArray[Any]] = {}
         """What it saw last of each actor."""
-        if start is not None and (name := getattr(start.config, "encoder", "")):
-            self._device = start.device
-            self._encoder = FrozenEncoder(name).to(self._device)
 
     def check(
         self, observation_dim: int, action_dim: int, image_shape: Sequence[int] | None
@@ -106,11 +103,11 @@ class SessionReward:
         if model is None or not len(actions):
             return np.zeros(len(actions), dtype=np.float32)
         mask = torch.ones(len(actions), 1, device=model.device)
-        seen, done = (
+        shown, done = (
             torch.from_numpy(np.asarray(each)).to(model.device).float().unsqueeze(1)
             for each in (observations, actions)
         )
-        steps = SegmentBatch(seen, done, mask)
+        steps = SegmentBatch(shown, done, mask)
         assert model.bound is not None
         rewards = model.predict(steps).mean[:, 0] * self.config.weight / model.bound
         return rewards.cpu().numpy().astype(np.float32)

@@ -21,6 +21,7 @@ from robopref.data.dataset import TrajectoryDataset
 from robopref.data.images import AT_ONCE, camera_images, features_file, kept_once, named_images
 from robopref.errors import InputError
 from robopref.networks.pretrained import FrozenEncoder
+from robopref.rewards.base import RewardModel
 from robopref.structures import Array
 
 
@@ -72,6 +73,16 @@ def as_seen(
     seen = SeenDataset(**values, features=features)
     seen.__dict__["fingerprint"] = dataset.fingerprint  # images are not hashed again
     return seen
+
+
+def encoder_of(model: RewardModel) -> FrozenEncoder | None:
+    """What a reward model sees images through, on its device; None if it looks at the state.
+
+    Raises:
+        InputError: if the encoder cannot be had.
+    """
+    name = getattr(model.config, "encoder", "")
+    return FrozenEncoder(name).to(model.device) if name else None
 
 
 def encoded(

@@ -26,10 +26,9 @@ from robopref.data.replay import ReplayBuffer
 from robopref.errors import InputError
 from robopref.evaluation.rollout import flatten
 from robopref.files import read_json, write_json
-from robopref.networks.pretrained import FrozenEncoder
 from robopref.rewards.base import RewardModel
 from robopref.rewards.relabel import Caution
-from robopref.rewards.visual import encoded
+from robopref.rewards.visual import encoded, encoder_of
 from robopref.structures import SegmentBatch
 
 SCALE_FILE = "saved_reward.json"
@@ -59,8 +58,7 @@ class SavedReward:
             InputError: if the model looks at images and its encoder cannot be had.
         """
         self.model, self._replay, self._caution, self._whose = model, replay, caution, whose
-        encoder = getattr(model.config, "encoder", "")
-        self._encoder = FrozenEncoder(encoder).to(model.device) if encoder else None
+        self._encoder = encoder_of(model)
         self._past: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         """Observation and action of the episode's steps that the next one's reward depends on."""
         self.scale: tuple[float, float] | None = None

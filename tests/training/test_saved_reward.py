@@ -20,12 +20,12 @@ from robopref.policies.base import Policy
 from robopref.policies.registry import new_policy
 from robopref.policies.rlpd import RLPDConfig
 from robopref.policies.sac import SACConfig
+from robopref.rewards import visual
 from robopref.rewards.base import RewardModel, RewardPrediction
 from robopref.rewards.bradley_terry import BradleyTerryConfig, LSTMConfig
 from robopref.rewards.registry import make_reward
 from robopref.rewards.relabel import Caution, relabel, relabel_cautiously
 from robopref.structures import SegmentBatch, Trajectory
-from robopref.training import saved_reward
 from robopref.training.evaluated import EvaluationConfig
 from robopref.training.online import OnlineTrainingConfig, train_online
 from robopref.training.saved_reward import SCALE_FILE, SavedReward
@@ -159,7 +159,7 @@ class CentreOfRed:
 def test_a_reward_of_images_sees_what_the_policy_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved_reward, "FrozenEncoder", CentreOfRed)
+    monkeypatch.setattr(visual, "FrozenEncoder", CentreOfRed)
     model, pictures = FirstFeature(1, encoder="red"), {"cameras": ["top"], "image_size": 32}
     policy, replay, rewards = train(tmp_path, model, env=pictures, size=2, steps=100)
     assert policy.image_shape is None and replay.images is None
