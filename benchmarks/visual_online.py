@@ -1,9 +1,9 @@
-"""Policies of the visual benchmark that act while they learn, on X-MAGICAL's tasks of preference.
+"""Policies of the visual benchmark that act while they learn, on X-MAGICAL's Avoid.
 
-IQL does not learn these tasks from the videos, with the true reward neither. RLPD does: it acts on
+IQL does not learn this task from the videos, with the true reward neither. RLPD does: it acts on
 the state, half of its batches are the videos' steps, and every step of either is paid by a reward
 that sees the camera's picture alone. Rewards are those of `visual_rewards` at its main number of
-labels; `other robot` acts with a longer stick, paid by the labels of the short one.
+labels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ from visual_rewards import (
     IMAGE_SIZE,
     MAIN_LABELS,
     TASKS,
-    TRANSFER,
     labelled,
     rewards_of,
 )
 
-ONLINE_TASKS = ("avoid", "group")
+ONLINE_TASKS = ("avoid",)
+"""Group is not learned so: with the true reward 6 % succeed after 24,000 steps."""
 ONLINE_ARMS = (TRUTH, *ARMS, ZERO, CLONING)
-ONLINE_ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl")
 STEPS, N_STEP = 8_000, 5
 POLICY = RLPDConfig(hidden=[128, 128], critics=2, critic_steps=1, initial_temperature=0.1)
 """With targets over one step, or much entropy at first, the true reward is not learned so soon."""
@@ -63,15 +62,12 @@ class OnlineRun(Run):
         """Learns the reward, then trains and evaluates in this process."""
         one_thread()
         long_time_slices()
-        task, name = TASKS[self.task], self.task
-        dataset = task.recorded(self.folder, name, self.videos)
+        task = TASKS[self.task]
+        dataset = task.recorded(self.folder, self.task, self.videos)
         model = None
         if self.arm in ARMS:
             preferences = labelled(dataset, MAIN_LABELS, self.seed, self.videos)
             model = ARMS[self.arm](preferences, dataset, self.seed)
-        if self.transferred:
-            task, name = TRANSFER[self.task], f"{self.task}-transfer"
-            dataset = task.recorded(self.folder, name, self.videos)
         kwargs = dict(task.kwargs)
         if model is not None:
             kwargs |= {"cameras": [task.camera], "image_size": IMAGE_SIZE}
@@ -109,10 +105,9 @@ def online_runs(
     """All of them, by seed; cloning does not act."""
     return [
         (Run if arm == CLONING else OnlineRun)(
-            folder, task, arm, seed, transferred, videos, steps, episodes
+            folder, task, arm, seed, False, videos, steps, episodes
         )
         for seed in range(seeds)
         for task in tasks
-        for transferred in (False, True)
-        for arm in (ONLINE_ARMS_OF_ANOTHER_ROBOT if transferred else ONLINE_ARMS)
+        for arm in ONLINE_ARMS
     ]

@@ -2,7 +2,8 @@
 
 The rewards are those of `visual_rewards` at its main number of labels, over all videos of the task;
 `other robot` trains on the videos of another robot, paid by the labels of the first. Controls: the
-true reward, zero, and cloning.
+true reward, zero, and cloning. Policies follow their advantages greedily (IQL's default) or less
+so, since the errors of a learned reward are advantages too.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ POLICY_TASKS = ("lift", "drawer-open")
 ARMS_OF_POLICIES = (TRUTH, *(arm for arm in ARMS if arm != "rapl_contrast"), ZERO, CLONING)
 ARMS_OF_ANOTHER_ROBOT = (TRUTH, "rapl", "rlhf", ZERO)
 UPDATES = 5_000
+INVERSE_TEMPERATURES = (3.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Run:
     episodes: int
     """Of the evaluation."""
 
+    inverse_temperature: float | None = None
+    """Of IQL."""
+
     learner: ClassVar[str] = "iql"
 
     @property
@@ -63,7 +68,10 @@ class Run:
         """The run's folder."""
         robot = "other" if self.transferred else "same"
         name = f"{self.task}-{robot}-{self.arm}-{self.seed}"
-        return self.folder / "policies" / self.learner / name
+        learner = self.learner
+        if self.inverse_temperature is not None:
+            learner = f"{learner}-{self.inverse_temperature:g}"
+        return self.folder / "policies" / learner / name
 
     @property
     def done(self) -> bool:
@@ -79,7 +87,9 @@ class Run:
             task, name = TRANSFER[self.task], f"{self.task}-transfer"
         dataset = load_dataset_lazily(task.path(self.folder, name, self.videos))
         data = transitions(dataset, self._rewards(dataset.rewards))
-        config = BehaviorCloningConfig() if self.arm == CLONING else IQLConfig()
+        config: Any = BehaviorCloningConfig()
+        if self.inverse_temperature is not None:
+            config = IQLConfig(inverse_temperature=self.inverse_temperature)
         self.own.mkdir(parents=True, exist_ok=True)
         train_and_evaluate(
             make_policy(config, data, self.seed),
@@ -109,14 +119,21 @@ class Run:
 def policy_runs(
     folder: Path, tasks: Sequence[str], seeds: int, videos: int, updates: int, episodes: int
 ) -> list[Run]:
-    """All of them, by seed."""
+    """All of them, by seed; without a reward it is the same how greedily it is followed."""
     return [
-        Run(folder, task, arm, seed, transferred, videos, updates, episodes)
+        Run(folder, task, arm, seed, transferred, videos, updates, episodes, greed)
         for seed in range(seeds)
         for task in tasks
         for transferred in (False, True)[: 1 + (task in TRANSFER)]
         for arm in (ARMS_OF_ANOTHER_ROBOT if transferred else ARMS_OF_POLICIES)
+        for greed in _inverse_temperatures(arm, transferred)
     ]
+
+
+def _inverse_temperatures(arm: str, transferred: bool) -> tuple[float | None, ...]:
+    if arm == CLONING:
+        return (None,)
+    return INVERSE_TEMPERATURES[: 1 if arm == ZERO or transferred else None]
 
 
 def make_policies(runs: Sequence[Run], pool: ProcessPoolExecutor) -> None:
@@ -126,11 +143,17 @@ def make_policies(runs: Sequence[Run], pool: ProcessPoolExecutor) -> None:
 
 
 def policy_table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Success by task, robot and arm."""
+    """Success by task, robot, arm and inverse temperature."""
+
+    def setting(run: Run) -> tuple[str, bool, str, float | None]:
+        return run.task, run.transferred, run.arm, run.inverse_temperature
+
     rows = []
-    for task, transferred, arm in dict.fromkeys((r.task, r.transferred, r.arm) for r in runs):
-        own = [r for r in runs if (r.task, r.transferred, r.arm) == (task, transferred, arm)]
-        row = {"task": task, "robot": "other" if transferred else "same", "arm": arm}
-        row["learner"] = arm if arm == CLONING else own[0].learner
+    for task, transferred, arm, greed in dict.fromkeys(setting(run) for run in runs):
+        own = [run for run in runs if setting(run) == (task, transferred, arm, greed)]
+        row: dict[str, Any] = {"task": task, "robot": "other" if transferred else "same"}
+        row |= {"arm": arm, "learner": arm if arm == CLONING else own[0].learner}
+        if greed is not None:
+            row["inverse_temperature"] = greed
         rows.append(row | success_of_seeds(np.array([run.success for run in own])))
     return rows
