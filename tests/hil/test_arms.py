@@ -85,15 +85,12 @@ def franka() -> Iterator[FakeFranka]:
     found.server_close()
 
 
-def serving(franka: FakeFranka, rate_hz: float) -> RobotServer:
+@pytest.fixture
+def server(franka: FakeFranka, request: pytest.FixtureRequest) -> Iterator[RobotServer]:
     arm = FrankaArm(FrankaConfig(franka.url, HOME.tolist(), ANSWER_S), LIMITS.per_action)
     env = ArmEnv(arm, HOME, 1000, {}, 16)
-    return RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, rate_hz, WATCHDOG_S)
-
-
-@pytest.fixture
-def server(franka: FakeFranka) -> Iterator[RobotServer]:
-    served = serving(franka, RATE_HZ)
+    rate_hz = getattr(request, "param", RATE_HZ)
+    served = RobotServer(env, LinkConfig("127.0.0.1:0"), LIMITS, rate_hz, WATCHDOG_S)
     yield served
     served.close()
 
@@ -119,9 +116,9 @@ def test_an_episode_begins_at_home_within_the_limits(
     robot.close()
 
 
-def test_a_step_is_what_came_of_its_own_action(franka: FakeFranka) -> None:
-    # So slow that on a busy machine too no command comes late, which moves by the one before.
-    server = serving(franka, 5.0)
+# So slow that on a busy machine too no command comes late, which moves by the one before.
+@pytest.mark.parametrize("server", [5.0], indirect=True)
+def test_a_step_is_what_came_of_its_own_action(franka: FakeFranka, server: RobotServer) -> None:
     robot = driven(server)
     before, _ = robot.reset(seed=0)
     for _ in range(5):
@@ -133,7 +130,6 @@ def test_a_step_is_what_came_of_its_own_action(franka: FakeFranka) -> None:
     # The orientation is the one that it had.
     assert franka.pose[3:] == [1.0, 0.0, 0.0, 0.0]
     robot.close()
-    server.close()
 
 
 def test_the_box_holds_for_a_real_arm_too(server: RobotServer) -> None:
